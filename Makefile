@@ -1,0 +1,48 @@
+# Every target sets up what it needs; set-up is by lock file, cached, and says what it does.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -o pipefail
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help:  ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with everything in the lock file and the ipa-seldon command
+
+$(STAMP): requirements.lock pyproject.toml
+	@echo "setup: Python environment in .venv from requirements.lock"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+	@echo "setup: done, $$($(BIN)/ipa-seldon --version)"
+
+models: $(STAMP)
+	@$(BIN)/ipa-seldon models fetch
+
+demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt it, write the report
+	@$(BIN)/ipa-seldon demo $(DEMO_ARGS)
+
+test: models  ## Run the tests
+	$(BIN)/pytest $(TEST_ARGS)
+
+check: $(STAMP)  ## Format, lint, types, import contract, docs in sync
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+bench: models  ## Measure speed: solving, forecasting, the gateway's overhead
+	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
+
+docs: $(STAMP)  ## Regenerate the reference pages
+	$(BIN)/python docs/generate.py
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
+
+.PHONY: help setup models demo test check bench docs lock

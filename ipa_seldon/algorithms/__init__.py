@@ -1,0 +1,42 @@
+"""Algorithms turn a forecast rate and an observation into a proposed plan. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ipa_seldon.options import Weights
+from ipa_seldon.plan import Observation, Plan, Proposal
+from ipa_seldon.programs import AccuracyMeasure
+from ipa_seldon.solvers import Solver
+
+ALGORITHMS: Mapping[str, str] = {
+    "ipa": "ipa_seldon.algorithms.ipa:Ipa",
+    "fa2-low": "ipa_seldon.algorithms.baselines:fa2_low",
+    "fa2-high": "ipa_seldon.algorithms.baselines:fa2_high",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an algorithm is built with, beside the pipeline."""
+
+    solver: Solver
+    measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
+    weights: Weights = field(default_factory=Weights)
+    variable_cores: bool = False
+
+
+class Algorithm(Protocol):
+    """Built once per pipeline as ``factory(pipeline, settings)``: what does not depend on the rate is prepared then."""
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        """The plan for a pipeline that receives ``rate`` requests/s. An infeasible load is a degraded proposal, never
+        an exception; raises SolverError when the solver itself breaks down.
+        """
+        ...
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """What keeping ``plan`` at ``rate`` would be worth; None when it is not a plan of this pipeline."""
+        ...

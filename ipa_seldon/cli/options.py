@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ipa_seldon.schema import parse_duration
+
+
+class Seconds(click.ParamType[float]):
+    """A positive duration: seconds, or 250ms, 10s, 2m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; fails with what is accepted."""
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+            self.fail(f"{value!r}: accepted: a duration above 0 such as 250ms, 10s, 2m", param, ctx)
+        return float(seconds)

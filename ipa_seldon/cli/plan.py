@@ -1,0 +1,104 @@
+"""``ipa-seldon plan``: one decision, printed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ipa_seldon.algorithms import ALGORITHMS
+from ipa_seldon.solvers import SOLVERS
+
+if TYPE_CHECKING:
+    from ipa_seldon.config import Config
+    from ipa_seldon.plan import Proposal
+
+
+@click.command()
+@click.option("-f", "--file", "path", type=click.Path(path_type=Path), required=True, help="Pipeline file.")
+@click.option("--rate", type=click.FloatRange(min=0), required=True, help="Requests/s the pipeline receives.")
+@click.option("--solver", type=click.Choice(list(SOLVERS)), help="Overrides the file's solver.")
+@click.option("--algorithm", help=f"Overrides the file's algorithm: {', '.join(ALGORITHMS)}, or module:attribute.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+def plan(path: Path, rate: float, solver: str | None, algorithm: str | None, output: str) -> int:
+    """Print the best plan of a pipeline for one rate. Exit code 3 when only a degraded plan exists."""
+    from ipa_seldon.bootstrap import build_algorithm
+    from ipa_seldon.cli import EXIT_DEGRADED
+    from ipa_seldon.config import read_config
+    from ipa_seldon.plan import Observation, Status
+
+    config = read_config(path)
+    built = build_algorithm(config, algorithm, solver)
+    begin = time.perf_counter()
+    proposal = built.decide(rate, Observation(time=0.0, arrivals=(), plan={}))
+    document = as_document(config, proposal, time.perf_counter() - begin)
+    if output == "json":
+        click.echo(json.dumps(document, indent=2))
+    elif output == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+    else:
+        _print_table(config, proposal, document)
+    return EXIT_DEGRADED if proposal.status is Status.DEGRADED else 0
+
+
+def as_document(config: Config, proposal: Proposal, seconds: float) -> dict[str, Any]:
+    """The proposal as ``-o json`` prints it."""
+    from ipa_seldon.plan import plan_to_json
+
+    document: dict[str, Any] = {
+        "status": str(proposal.status),
+        "solver": proposal.solver,
+        "decision_seconds": round(seconds, 6),
+        "objective": proposal.objective,
+        "accuracy": proposal.accuracy,
+        "cost": proposal.cost,
+        "latency": proposal.latency,
+        "slo": config.pipeline.slo,
+        "why": dict(proposal.why),
+        "stages": plan_to_json(proposal.plan),
+    }
+    if proposal.reason:
+        document["reason"] = proposal.reason
+    return document
+
+
+def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=f"{config.name}: {proposal.status}", title_justify="left")
+    table.add_column("stage")
+    table.add_column("variant")
+    for heading in ("cores", "batch", "replicas", "share"):
+        table.add_column(heading, justify="right")
+    for stage, allocations in proposal.plan.items():
+        for a in allocations:
+            table.add_row(stage, a.variant, str(a.cores), str(a.batch), str(a.replicas), f"{a.share:g}")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"accuracy {proposal.accuracy:.4f} · cost {proposal.cost} cores · latency {proposal.latency:.3f} s of "
+        f"{config.pipeline.slo:g} s · objective {proposal.objective:.4f}",
+        highlight=False,
+    )
+    binding = proposal.why.get("binding", "none")
+    console.print(
+        f"binding: {binding} · {document['solver']}, {document['decision_seconds'] * 1e3:.1f} ms", highlight=False
+    )
+    runner_up = proposal.why.get("runner_up")
+    if runner_up:
+        changed = {stage: a for stage, a in runner_up.items() if a != document["stages"].get(stage)}
+        for stage, allocations in changed.items():
+            for a in allocations:
+                console.print(
+                    f"runner-up: {stage} on {a['variant']}, {a['replicas']} x {a['cores']} cores, batch {a['batch']}",
+                    highlight=False,
+                )
+    if proposal.reason:
+        console.print(proposal.reason, highlight=False)

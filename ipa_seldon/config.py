@@ -1,0 +1,213 @@
+"""The pipeline file and its profile to a frozen Config. Bad input is one line: file, key, value, what is accepted."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ipa_seldon.errors import ConfigError
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.profiles import Measurement, Profile
+from ipa_seldon.schema import PipelineFile, PipelineSpec, edges_of, topological
+
+PROFILE_COLUMNS = ("stage", "variant", "cores", "batch", "latency", "throughput")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A pipeline file that was read: ``document`` as the operator wrote it, ``pipeline`` as the core uses it, the
+    ``profiles`` by (stage, variant), ``repository`` (the Triton model repository) as a path, where given.
+    """
+
+    path: Path
+    document: PipelineFile
+    profiles: Mapping[tuple[str, str], Profile]
+    pipeline: Pipeline
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.document.metadata.name
+
+    @property
+    def spec(self) -> PipelineSpec:
+        """What the operator decided."""
+        return self.document.spec
+
+    @property
+    def repository(self) -> Path | None:
+        """The Triton model repository; None where the file names none."""
+        return (self.path.parent / self.spec.repository).resolve() if self.spec.repository else None
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets the last of two equal keys win in silence; an operator would rather know."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in keys:
+                    raise yaml.MarkedYAMLError(problem=f"key {key!r} appears twice", problem_mark=key_node.start_mark)
+                keys.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: Path | str, profile: bool = True) -> Config:
+    """The Config in the file at ``path``; ConfigError names file, key, value and what is accepted.
+
+    ``profile=False`` leaves out the profile (to make one): variants then have no cores and cannot be planned.
+    """
+    path = Path(path)
+    document = parse_document(path, _read_yaml(path))
+    if not profile:
+        return make_config(path, document, {})
+    if document.spec.profile is None:
+        raise ConfigError(f"{path}: spec.profile: missing; accepted: a CSV file, relative to this file")
+    return make_config(path, document, read_profiles(path.parent / document.spec.profile))
+
+
+def parse_document(path: Path, loaded: object) -> PipelineFile:
+    """The validated document of YAML that was loaded; ``path`` is what errors name."""
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(f"{path}: accepted: a mapping with apiVersion, kind, metadata and spec")
+    try:
+        return PipelineFile.model_validate(loaded)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_one_line(error.errors()[0])}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: spec.graph: nested too deeply") from error
+
+
+def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str, str], Profile]) -> Config:
+    """A Config from its parts; ConfigError when ``profiles`` is not empty and lacks a variant."""
+    spec = document.spec
+    if profiles:
+        for stage, stage_spec in spec.stages.items():
+            for variant in stage_spec.variants:
+                if (stage, variant) not in profiles:
+                    raise ConfigError(
+                        f"{path}: spec.stages.{stage}.variants.{variant}: the profile {spec.profile} has no row for it"
+                    )
+    stages = tuple(_stage(name, spec, profiles) for name in topological(spec.graph))
+    pipeline = Pipeline(
+        name=document.metadata.name,
+        stages=stages,
+        edges=edges_of(spec.graph),
+        slo=spec.slo.latency,
+        percentile=spec.slo.percentile,
+        max_batch=spec.limits.batch,
+        cores=spec.limits.cores,
+    )
+    if profiles and spec.limits.cores is not None:
+        least = sum(min(variant.cores[0] for variant in stage.variants) for stage in stages)
+        if spec.limits.cores < least:
+            raise ConfigError(
+                f"{path}: spec.limits.cores: {spec.limits.cores}: accepted: at least {least}, one replica per stage"
+            )
+    return Config(path, document, profiles, pipeline)
+
+
+def _stage(name: str, spec: PipelineSpec, profiles: Mapping[tuple[str, str], Profile]) -> Stage:
+    stage = spec.stages[name]
+    variants = []
+    for variant_name, variant in stage.variants.items():
+        profile = profiles.get((name, variant_name), Profile({}))
+        variants.append(
+            Variant(
+                variant_name,
+                variant.accuracy,
+                variant.version,
+                profile.cores,
+                profile.latency,
+                profile.throughput,
+                variant.load_time,
+            )
+        )
+    return Stage(name, tuple(variants), spec.limits.replicas, stage.threshold, stage.slo, stage.rate)
+
+
+def read_profiles(path: Path) -> dict[tuple[str, str], Profile]:
+    """Profiles by (stage, variant) from a CSV with at least the columns of PROFILE_COLUMNS, in any order."""
+    points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
+    with _open(path) as lines:
+        reader = csv.DictReader(lines)
+        missing = [column for column in PROFILE_COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ConfigError(f"{path}: column {missing[0]} is missing; accepted: {','.join(PROFILE_COLUMNS)}")
+        for row in reader:
+            where = f"{path}: line {reader.line_num}"
+            key = (row["stage"], row["variant"])
+            cores, batch = (int(_number(where, column, row[column], whole=True)) for column in ("cores", "batch"))
+            latency, throughput = (_number(where, column, row[column]) for column in ("latency", "throughput"))
+            of_variant = points.setdefault(key, {})
+            if (cores, batch) in of_variant:
+                raise ConfigError(f"{where}: {key[0]}, {key[1]}, cores {cores}, batch {batch} appears twice")
+            of_variant[cores, batch] = Measurement(latency, throughput)
+    if not points:
+        raise ConfigError(f"{path}: no rows; accepted: {','.join(PROFILE_COLUMNS)}")
+    return {key: Profile(of_variant) for key, of_variant in points.items()}
+
+
+def _number(where: str, column: str, text: str | None, whole: bool = False) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf) or (whole and number % 1):
+        accepted = "a whole number >= 1" if whole else "a number > 0"
+        raise ConfigError(f"{where}: {column}: {text!r}: accepted: {accepted}")
+    return number
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_yaml(path: Path) -> object:
+    with _open(path) as stream:
+        try:
+            return yaml.load(stream, _UniqueKeyLoader)  # noqa: S506  # a SafeLoader with one more check
+        except yaml.MarkedYAMLError as error:
+            line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+            raise ConfigError(f"{path}:{line} not YAML: {error.problem}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+
+
+def _one_line(error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the document"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key; accepted: {', '.join(_accepted_keys(error['loc'][:-1]))}"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "accepted:")
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "value_error" and not message.startswith("accepted"):
+        return f"{key}.{message}"  # a check of several keys names the one at fault itself
+    return f"{key}: {error['input']!r}: {message}"
+
+
+def _accepted_keys(location: Sequence[int | str]) -> list[str]:
+    """The keys of the document's part at ``location``, read off the JSON Schema."""
+    schema: dict[str, Any] = PipelineFile.model_json_schema()
+    definitions = schema["$defs"]
+    for part in location:
+        if isinstance(part, int):
+            schema = schema["items"]
+        else:
+            schema = schema.get("properties", {}).get(part) or schema["additionalProperties"]
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
+    return list(schema["properties"])

@@ -1,0 +1,132 @@
+"""A multiple-choice problem as an integer program: one binary per option, exactly one option per stage.
+
+Product accuracy stays linear through prefix products. With ``P[t]`` the product of the accuracies (>= 0) chosen in the
+first stages up to t and ``y[t, m]`` = 1 when stage t runs an option of accuracy ``a[t, m]``, the variable
+``w[t, m] = P[t-1] * y[t, m]`` obeys
+
+    sum_m w[t, m] = sum_m a[t-1, m] * w[t-1, m]        and        Pmin[t-1] * y[t, m] <= w[t, m] <= Pmax[t-1] * y[t, m],
+
+which is exact at integer points: only the chosen accuracy's ``w`` can differ from 0, so it carries the whole product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ipa_seldon.programs import AccuracyMeasure, Floats, IntegerProgram, MultipleChoice, Row, Variable
+
+
+def formulate(problem: MultipleChoice) -> IntegerProgram:
+    """The integer program whose optimal points are the optimal choices of ``problem``; ``decode`` reads them."""
+    draft = _Draft(problem)
+    for stage, penalties in enumerate(problem.penalty):
+        names = [option(stage, index) for index in range(len(penalties))]
+        draft.variables.update(dict.fromkeys(names, Variable()))
+        draft.objective.update(zip(names, (-penalties).tolist(), strict=True))
+        draft.rows.append(Row(dict.fromkeys(names, 1.0), 1.0, 1.0))
+    if problem.measure is AccuracyMeasure.PRODUCT:
+        _add_product(draft)
+    else:
+        _add_sum(draft)
+    _add_latency(draft)
+    if problem.budget is not None:
+        used = {name: cores for stage in range(len(problem.cores)) for name, cores in draft.weighted(stage, "cores")}
+        draft.rows.append(Row(used, upper=problem.budget))
+    return IntegerProgram(draft.variables, draft.objective, tuple(draft.rows))
+
+
+def decode(problem: MultipleChoice, values: Mapping[str, float]) -> tuple[int, ...]:
+    """The option index of every stage in a solution of ``formulate(problem)``."""
+    return tuple(
+        max(range(len(penalties)), key=lambda index: values[option(stage, index)])
+        for stage, penalties in enumerate(problem.penalty)
+    )
+
+
+def option(stage: int, index: int) -> str:
+    """The name of the binary that is 1 when ``stage`` runs its option ``index``."""
+    return f"x[{stage},{index}]"
+
+
+@dataclass(frozen=True)
+class _Draft:
+    problem: MultipleChoice
+    variables: dict[str, Variable] = field(default_factory=dict)
+    objective: dict[str, float] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def weighted(self, stage: int, quantity: str) -> list[tuple[str, float]]:
+        """(option name, value) pairs of one array of the problem."""
+        array = getattr(self.problem, quantity)[stage]
+        return [(option(stage, index), value) for index, value in enumerate(array.tolist())]
+
+
+def _add_sum(draft: _Draft) -> None:
+    for stage in range(len(draft.problem.accuracy)):
+        for name, accuracy in draft.weighted(stage, "accuracy"):
+            draft.objective[name] += draft.problem.alpha * accuracy
+
+
+def _add_product(draft: _Draft) -> None:
+    """``product`` maps names to coefficients whose sum is the product so far: over the options of the first stage,
+    then over each stage's w. Narrow ranges of accuracy go first: the bounds on w stay tight for longer.
+    """
+    ranges = [_range(accuracy) for accuracy in draft.problem.accuracy]
+    first, *others = sorted(range(len(ranges)), key=lambda stage: ranges[stage][1] / max(ranges[stage][0], 1e-9))
+    product = dict(draft.weighted(first, "accuracy"))
+    least, most = ranges[first]
+    for stage in others:
+        balance = {name: -coefficient for name, coefficient in product.items()}
+        product = {}
+        for index, (accuracy, options) in enumerate(_by_accuracy(draft, stage).items()):
+            prefix = f"w[{stage},{index}]"
+            draft.variables[prefix] = Variable(0.0, most, integer=False)
+            draft.rows.append(Row({prefix: 1.0, **dict.fromkeys(options, -most)}, upper=0.0))
+            draft.rows.append(Row({prefix: 1.0, **dict.fromkeys(options, -least)}, lower=0.0))
+            balance[prefix] = 1.0
+            product[prefix] = accuracy
+        draft.rows.append(Row(balance, 0.0, 0.0))
+        least, most = least * ranges[stage][0], most * ranges[stage][1]
+    for name, coefficient in product.items():
+        draft.objective[name] = draft.objective.get(name, 0.0) + draft.problem.alpha * coefficient
+
+
+def _range(accuracy: Floats) -> tuple[float, float]:
+    return (float(accuracy.min()), float(accuracy.max())) if len(accuracy) else (0.0, 0.0)
+
+
+def _by_accuracy(draft: _Draft, stage: int) -> dict[float, list[str]]:
+    """Options of equal accuracy share one ``w``: batch sizes and cores of a variant cost no further variable."""
+    groups: dict[float, list[str]] = {}
+    for name, accuracy in draft.weighted(stage, "accuracy"):
+        groups.setdefault(accuracy, []).append(name)
+    return groups
+
+
+def _add_latency(draft: _Draft) -> None:
+    """One row per path; where paths outnumber what node potentials cost, one potential per stage instead."""
+    paths = draft.problem.paths
+    edges = {edge for path in paths for edge in pairwise(path)}
+    if len(paths) <= len(edges) + len(draft.problem.latency):
+        for path in paths:
+            used = {name: seconds for stage in path for name, seconds in draft.weighted(stage, "latency")}
+            draft.rows.append(Row(used, upper=draft.problem.slo))
+        return
+    for stage in {stage for path in paths for stage in path}:
+        draft.variables[_finish(stage)] = Variable(0.0, draft.problem.slo, integer=False)
+    for stage in {path[0] for path in paths}:
+        draft.rows.append(_after(draft, stage, {}))
+    for parent, child in sorted(edges):
+        draft.rows.append(_after(draft, child, {_finish(parent): -1.0}))
+
+
+def _finish(stage: int) -> str:
+    return f"finish[{stage}]"
+
+
+def _after(draft: _Draft, stage: int, start: Mapping[str, float]) -> Row:
+    """The stage finishes no earlier than its start plus its latency."""
+    spent = {name: -seconds for name, seconds in draft.weighted(stage, "latency")}
+    return Row({_finish(stage): 1.0, **start, **spent}, lower=0.0)

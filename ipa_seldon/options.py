@@ -1,0 +1,146 @@
+"""What a stage could run: every variant x cores x batch with the fewest replicas that carry the load.
+
+Everything that does not depend on the load (profiles, base allocations, accuracies) is prepared once per pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.plan import Allocation
+from ipa_seldon.programs import AccuracyMeasure, Floats
+from ipa_seldon.queueing import batch_wait
+
+_SWAYAM_FACTOR = 5.0
+_LOWEST_RANK = 0.05  # IPA v3: the lowest rank is lifted so that a product of ranks is never 0
+_SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the division says
+
+
+@dataclass(frozen=True)
+class Weights:
+    """IPA's objective: ``alpha * accuracy - beta * cores - delta * batch``."""
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    delta: float = 1e-6
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """A stage's candidates, one per row; arrays of shape (k,). ``latency``: seconds of one batch, without queueing;
+    ``throughput``: requests/s of one replica; ``accuracy`` is the measure's (a rank where ranks are asked for).
+    """
+
+    stage: Stage
+    variants: tuple[Variant, ...]
+    cores: Floats
+    batch: Floats
+    latency: Floats
+    throughput: Floats
+    accuracy: Floats
+
+    def replicas(self, rate: float) -> Floats:
+        """The fewest replicas, at least 1, of each candidate that carry ``rate`` pipeline requests/s."""
+        needed: Floats = np.ceil(rate * self.stage.rate / self.throughput - _SLACK)
+        return np.maximum(needed, 1.0)
+
+    def delay(self, rate: float) -> Floats:
+        """Seconds a request spends in the stage at ``rate`` pipeline requests/s: one batch and the wait for it."""
+        return self.latency + batch_wait(self.batch, rate * self.stage.rate)
+
+    def allocation(self, row: int, replicas: float) -> Allocation:
+        """The candidate in that row, as a plan states it."""
+        return Allocation(self.variants[row].name, int(replicas), int(self.cores[row]), int(self.batch[row]))
+
+    @cached_property
+    def _rows(self) -> Mapping[tuple[str, int, int], int]:
+        names = (variant.name for variant in self.variants)
+        return {
+            (name, int(cores), int(batch)): row
+            for row, (name, cores, batch) in enumerate(zip(names, self.cores, self.batch, strict=True))
+        }
+
+    def row(self, allocation: Allocation) -> int | None:
+        """The row that an allocation was made of; None when it is no candidate."""
+        return self._rows.get((allocation.variant, allocation.cores, allocation.batch))
+
+
+def prepare(pipeline: Pipeline, measure: AccuracyMeasure, variable_cores: bool) -> tuple[StageOptions, ...]:
+    """The candidates of every stage, in the pipeline's order, on base allocations or on every profiled core count."""
+    batches = allowed_batches(pipeline.max_batch)
+    return tuple(_stage_options(stage, measure, variable_cores, batches) for stage in pipeline.stages)
+
+
+def allowed_batches(cap: int) -> tuple[int, ...]:
+    """Powers of two up to ``cap``."""
+    return tuple(2**k for k in range(cap.bit_length()))
+
+
+def base_allocations(stage: Stage, batches: Sequence[int]) -> dict[str, int]:
+    """Cores of one replica per variant: the least with ``h(b) >= threshold`` and ``l(b) <= stage SLO`` for one b.
+
+    IPA, base allocation (systems: R_m). A stage without an SLO of its own gets Swayam's: 5 x the mean over variants
+    of the batch-1 latency on the least cores that meet the threshold. Where no core count satisfies the rule, the
+    variant gets the count of the highest throughput: it can still be chosen, with more replicas.
+    """
+    fast_enough = {variant.name: _least_cores(variant, stage.threshold, np.inf, batches) for variant in stage.variants}
+    slo = stage.slo or _SWAYAM_FACTOR * float(np.mean([v.latency(fast_enough[v.name], 1) for v in stage.variants]))
+    return {variant.name: _least_cores(variant, stage.threshold, slo, batches) for variant in stage.variants}
+
+
+def _least_cores(variant: Variant, threshold: float, slo: float, batches: Sequence[int]) -> int:
+    for cores in variant.cores:
+        if any(variant.throughput(cores, b) >= threshold and variant.latency(cores, b) <= slo for b in batches):
+            return cores
+    return max(variant.cores, key=lambda cores: max(variant.throughput(cores, b) for b in batches))
+
+
+def _stage_options(
+    stage: Stage, measure: AccuracyMeasure, variable_cores: bool, batches: Sequence[int]
+) -> StageOptions:
+    base = {} if variable_cores else base_allocations(stage, batches)
+    accuracies = _ranks(stage) if measure is AccuracyMeasure.RANK else {v.name: v.accuracy for v in stage.variants}
+    rows = [
+        (variant, cores, batch)
+        for variant in stage.variants
+        for cores in (variant.cores if variable_cores else (base[variant.name],))
+        for batch in batches
+    ]
+    return StageOptions(
+        stage=stage,
+        variants=tuple(variant for variant, _, _ in rows),
+        cores=np.array([float(cores) for _, cores, _ in rows]),
+        batch=np.array([float(batch) for _, _, batch in rows]),
+        latency=np.array([variant.latency(cores, batch) for variant, cores, batch in rows]),
+        throughput=np.array([variant.throughput(cores, batch) for variant, cores, batch in rows]),
+        accuracy=np.array([accuracies[variant.name] for variant, _, _ in rows]),
+    )
+
+
+def _ranks(stage: Stage) -> Mapping[str, float]:
+    """Normalised ranks ``k / (K - 1)`` of the variants by accuracy; equal accuracies share a rank; one variant is 1."""
+    ordered = sorted({variant.accuracy for variant in stage.variants})
+    if len(ordered) == 1:
+        return {variant.name: 1.0 for variant in stage.variants}
+    rank = {accuracy: max(k / (len(ordered) - 1), _LOWEST_RANK) for k, accuracy in enumerate(ordered)}
+    return {variant.name: rank[variant.accuracy] for variant in stage.variants}
+
+
+def undominated(criteria: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
+    """Rows that no other row beats: each array, shape (k,), holds one criterion, smaller is better.
+
+    Of equal rows the first stays.
+    """
+    values = np.stack(criteria)
+    order = np.lexsort(values[::-1])
+    sorted_values = values[:, order]
+    better_or_equal = (sorted_values[:, :, None] <= sorted_values[:, None, :]).all(axis=0)
+    # In lexicographic order only an earlier row can beat a later one, and of equals the earlier stays.
+    beaten = np.triu(better_or_equal, k=1).any(axis=0)
+    return np.sort(order[~beaten])

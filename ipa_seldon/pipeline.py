@@ -1,0 +1,86 @@
+"""What is adapted: a pipeline is a DAG of stages, a stage offers variants of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One servable version of a stage's model.
+
+    ``accuracy`` lies in [0, 1]. ``cores`` lists the core counts (per replica) that were profiled, ascending.
+    ``latency(cores, batch)`` is the seconds one batch takes at the SLO's percentile, ``throughput(cores, batch)`` the
+    requests/s one replica sustains; both are defined for the listed cores and any batch >= 1.
+    ``load_time`` is in seconds; ``version`` is the number of the version in the Triton model repository.
+    """
+
+    name: str
+    accuracy: float
+    version: int
+    cores: tuple[int, ...]
+    latency: Callable[[int, int], float]
+    throughput: Callable[[int, int], float]
+    load_time: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of the graph. ``threshold`` (requests/s) and ``slo`` (seconds, optional) define the base allocation;
+    ``rate`` is the number of requests this stage receives per pipeline request.
+    """
+
+    name: str
+    variants: tuple[Variant, ...]
+    max_replicas: int = 100
+    threshold: float = 1.0
+    slo: float | None = None
+    rate: float = 1.0
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; KeyError if there is none."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in topological order (parents first), edges (parent, child), the end-to-end ``slo`` in seconds at
+    ``percentile``; ``cores`` is the budget of the whole pipeline (None: unlimited).
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    edges: tuple[tuple[str, str], ...]
+    slo: float
+    percentile: float = 99.0
+    max_batch: int = 8
+    cores: int | None = None
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name; KeyError if there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+    @cached_property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """Every root-to-leaf path, as stage names."""
+        children: dict[str, list[str]] = {stage.name: [] for stage in self.stages}
+        for parent, child in self.edges:
+            children[parent].append(child)
+        with_parent = {child for _, child in self.edges}
+        complete: list[tuple[str, ...]] = []
+        open_paths: list[tuple[str, ...]] = [(stage.name,) for stage in self.stages if stage.name not in with_parent]
+        while open_paths:
+            path = open_paths.pop()
+            following = children[path[-1]]
+            if not following:
+                complete.append(path)
+            open_paths.extend((*path, child) for child in reversed(following))
+        return tuple(complete)

@@ -1,0 +1,118 @@
+"""The values that travel round the loop: Allocation, Plan, Observation, Decision. Seconds, requests/s, cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """``replicas`` copies of ``variant``, each on ``cores`` cores, serving batches of up to ``batch`` requests.
+
+    ``share`` is the fraction of the stage's load this variant gets (1 unless a stage runs a set of variants).
+    """
+
+    variant: str
+    replicas: int
+    cores: int
+    batch: int
+    share: float = 1.0
+
+
+Plan = Mapping[str, tuple[Allocation, ...]]
+"""Stage name -> what it runs. More than one allocation is a variant set that shares the load."""
+
+
+def allocated_cores(plan: Plan) -> int:
+    """The cost of a plan: cores allocated over all stages and replicas (IPA eq. for cost: sum of n_s * R_s)."""
+    return sum(a.replicas * a.cores for allocations in plan.values() for a in allocations)
+
+
+def plan_to_json(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    """The plan as JSON types; the inverse of ``plan_from_json``."""
+    return {
+        stage: [
+            {"variant": a.variant, "cores": a.cores, "batch": a.batch, "replicas": a.replicas, "share": a.share}
+            for a in allocations
+        ]
+        for stage, allocations in plan.items()
+    }
+
+
+def plan_from_json(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, tuple[Allocation, ...]]:
+    """A plan from what ``plan_to_json`` wrote."""
+    return {stage: tuple(Allocation(**fields) for fields in allocations) for stage, allocations in document.items()}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the platform reports at ``time`` (seconds since the epoch).
+
+    ``arrivals``: requests per second at 1 Hz, oldest first, the last element is the last complete second before
+    ``time``; NaN marks a second nobody measured. ``plan`` is what really runs, empty before the first plan.
+    ``remaining_slo`` is the remaining budget (seconds) of every queued request, where the platform knows it.
+    """
+
+    time: float
+    arrivals: tuple[float, ...]
+    plan: Plan
+    remaining_slo: tuple[float, ...] = ()
+
+
+class Outcome(StrEnum):
+    """How a decision ended."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    HELD = "held"
+    DEGRADED = "degraded"
+    NO_DATA = "no_data"
+    FAILED = "failed"
+
+
+class Status(StrEnum):
+    """Whether a proposed plan meets the SLO at the rate it was asked for."""
+
+    OPTIMAL = "optimal"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An algorithm's answer: a plan and why.
+
+    ``latency`` is the predicted end-to-end latency (seconds) of the slowest path, queueing included; ``cost`` in
+    cores; ``served`` the load (pipeline requests/s) its replicas carry. ``why`` has ``binding`` (the constraint
+    that kept a better plan out) and ``runner_up`` (the best plan that was not taken); ``reason`` says in words why a
+    plan is degraded or was held back by damping.
+    """
+
+    plan: Plan
+    status: Status
+    objective: float
+    accuracy: float
+    cost: int
+    latency: float
+    served: float
+    solver: str
+    why: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One round of the loop. ``rate`` is the forecast (requests/s) the plan was made for; ``proposal`` is None where
+    none could be made; ``seconds`` is what forecasting and solving took; ``apply_seconds`` what the platform took.
+    """
+
+    observation: Observation
+    outcome: Outcome
+    rate: float | None = None
+    proposal: Proposal | None = None
+    error: str = ""
+    seconds: float = 0.0
+    apply_seconds: float = 0.0

@@ -1,0 +1,29 @@
+"""A name from a table, or ``module:attribute``, to the object it stands for. Imports on use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ipa_seldon.errors import PluginError
+
+
+def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
+    """The object behind ``name``: a key of ``table``, or any importable ``module:attribute``.
+
+    Raises PluginError naming the accepted values, or the package that is missing.
+    """
+    target = table.get(name, name)
+    module, _, attribute = target.partition(":")
+    if not (module and attribute):
+        raise PluginError(f"{kind}: {name!r} is unknown; accepted: {', '.join(table)}, or 'module:attribute'")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        extra = f"; install it, for example with the extra of that name: pip install 'ipa-seldon[{name}]'"
+        raise PluginError(
+            f"{kind}: {name!r} needs the package {error.name!r}{extra if name in table else ''}"
+        ) from error
+    except AttributeError as error:
+        raise PluginError(f"{kind}: {name!r}: module {module!r} has no attribute {attribute!r}") from error

@@ -1,0 +1,64 @@
+"""Measurements to latency and throughput functions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``latency``: seconds one batch takes at the SLO's percentile; ``throughput``: requests/s of one replica."""
+
+    latency: float
+    throughput: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was measured of one variant, by (cores, batch)."""
+
+    points: Mapping[tuple[int, int], Measurement]
+
+    @cached_property
+    def cores(self) -> tuple[int, ...]:
+        """The core counts that were measured, ascending."""
+        return tuple(sorted({cores for cores, _ in self.points}))
+
+    def latency(self, cores: int, batch: int) -> float:
+        """Seconds of one batch: as measured, else by ``l(b) = k2 b^2 + k1 b + k0`` over the batches measured on as
+        many cores, never below the linear fit or 0 (IPA section 4.2). KeyError where nothing was measured on ``cores``.
+        """
+        if (cores, batch) in self.points:
+            return self.points[cores, batch].latency
+        return self._fit(cores, batch)
+
+    def throughput(self, cores: int, batch: int) -> float:
+        """Requests/s of one replica: as measured, else ``b / l(b)`` times the median of measured ``h * l / b``."""
+        if (cores, batch) in self.points:
+            return self.points[cores, batch].throughput
+        measured = self._measured(cores)
+        overlap = median(point.throughput * point.latency / size for size, point in measured.items())
+        return overlap * batch / self._fit(cores, batch)
+
+    def _measured(self, cores: int) -> dict[int, Measurement]:
+        measured = {batch: point for (c, batch), point in self.points.items() if c == cores}
+        if not measured:
+            raise KeyError(f"no measurement on {cores} cores; measured: {self.cores}")
+        return measured
+
+    def _fit(self, cores: int, batch: int) -> float:
+        measured = self._measured(cores)
+        sizes = np.array(sorted(measured), dtype=float)
+        latencies = np.array([measured[int(size)].latency for size in sizes])
+        if len(sizes) == 1:
+            # One point says nothing about the gain of batching; the safe reading is that there is none.
+            return float(latencies[0] * max(batch / sizes[0], 1.0))
+        linear = float(np.polyval(np.polyfit(sizes, latencies, 1), batch))
+        quadratic = float(np.polyval(np.polyfit(sizes, latencies, min(2, len(sizes) - 1)), batch))
+        # A fit that leaves the positive axis is replaced by the smallest latency ever measured on these cores.
+        return max(linear, quadratic) if max(linear, quadratic) > 0 else float(latencies.min())

@@ -1,0 +1,209 @@
+"""The pipeline file's schema: pydantic models of what an operator may write, and the JSON Schema they give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ipa_seldon.programs import AccuracyMeasure
+
+_DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h)")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(value: object) -> object:
+    """Seconds from ``250ms``, ``10s``, ``2m`` or ``1h``; anything else is left for pydantic to judge as a number."""
+    if isinstance(value, bool):
+        raise ValueError("accepted: seconds, or a duration such as 250ms, 10s, 2m")  # noqa: TRY004  # pydantic wants ValueError
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match:
+            return float(match["number"]) * _SECONDS[match["unit"]]
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError("accepted: seconds, or a duration such as 250ms, 10s, 2m") from None
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=float | str),
+    Field(gt=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m."),
+]
+Delay = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=float | str),
+    Field(ge=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m; 0 is none."),
+]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, description="A DNS-1123 label: a-z, 0-9 and hyphens."
+    ),
+]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Document(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MetadataSpec(Document):
+    """The pipeline's name."""
+
+    name: Name
+
+
+class SloSpec(Document):
+    """End-to-end latency (seconds) that ``percentile`` per cent of the requests must meet."""
+
+    latency: Duration
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
+
+
+class ObjectiveSpec(Document):
+    """Weights of IPA's objective: alpha * accuracy - beta * cores - delta * sum of batch sizes."""
+
+    accuracy: AccuracyMeasure = AccuracyMeasure.PRODUCT
+    alpha: Weight = 2.0
+    beta: Weight = 1.0
+    delta: Weight = 1e-6
+
+
+class ForecasterSpec(Document):
+    """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``."""
+
+    name: str = "arima"
+    window: Duration = 120.0
+    aggregate: Duration = 10.0
+    horizon: Duration = 20.0
+    quantile: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = 0.95
+    order: Annotated[tuple[int, int, int], Field(description="ARIMA order (p, d, q).")] = (1, 0, 0)
+
+    @model_validator(mode="after")
+    def _blocks(self) -> Self:
+        for key in ("window", "aggregate", "horizon"):
+            if getattr(self, key) % 1:
+                raise ValueError(f"{key}: accepted: whole seconds")
+        if self.window < self.aggregate:
+            raise ValueError("window: accepted: at least aggregate")
+        if min(self.order) < 0:
+            raise ValueError("order: accepted: three whole numbers >= 0")
+        return self
+
+
+class DampingSpec(Document):
+    """Holds a switch back while the running plan still carries the load: for ``cooldown`` seconds after the last one,
+    and where the objective would gain less than ``gain``.
+    """
+
+    cooldown: Delay = 0.0
+    gain: Weight = 0.0
+
+
+class LimitsSpec(Document):
+    """Largest batch, most replicas of a stage, and the budget of cores of the whole pipeline (null: unlimited)."""
+
+    batch: Count = 8
+    replicas: Count = 100
+    cores: Count | None = None
+
+
+class GraphNode(Document):
+    """A node of the DAG. A node may appear under several parents; its children are those of all its appearances."""
+
+    name: Name
+    children: tuple[GraphNode, ...] = ()
+
+
+class VariantSpec(Document):
+    """``version`` is the variant's number in the stage's Triton model directory; ``load_time`` in seconds."""
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    version: Count
+    load_time: Delay = 0.0
+
+
+class StageSpec(Document):
+    """``threshold`` (requests/s) and ``slo`` define base allocations; ``rate``: requests per pipeline request."""
+
+    threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    slo: Duration | None = None
+    variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _versions(self) -> Self:
+        versions = [variant.version for variant in self.variants.values()]
+        if len(set(versions)) < len(versions):
+            raise ValueError("variants: accepted: a version of its own for each variant")
+        return self
+
+
+class PipelineSpec(Document):
+    """Everything the operator decides."""
+
+    slo: SloSpec
+    objective: ObjectiveSpec = ObjectiveSpec()
+    algorithm: str = "ipa"
+    solver: Literal["auto", "highs", "gurobi", "exhaustive"] = "auto"
+    forecaster: ForecasterSpec = ForecasterSpec()
+    interval: Duration = 10.0
+    damping: DampingSpec = DampingSpec()
+    allocation: Literal["base", "variable"] = "base"
+    limits: LimitsSpec = LimitsSpec()
+    graph: GraphNode
+    stages: dict[Name, StageSpec]
+    profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
+    repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
+
+    @model_validator(mode="after")
+    def _graph_matches_stages(self) -> Self:
+        nodes = {node.name for node in walk(self.graph)}
+        if nodes != set(self.stages):
+            odd = ", ".join(sorted(nodes ^ set(self.stages)))
+            raise ValueError(f"stages: {odd}: accepted: exactly the nodes of the graph ({', '.join(sorted(nodes))})")
+        topological(self.graph)
+        return self
+
+
+class PipelineFile(Document):
+    """A pipeline file (``kind: Pipeline``)."""
+
+    api_version: Annotated[Literal["ipa.seldon.io/v1alpha1"], Field(alias="apiVersion")]
+    kind: Literal["Pipeline"]
+    metadata: MetadataSpec
+    spec: PipelineSpec
+
+
+def walk(node: GraphNode) -> Iterator[GraphNode]:
+    """Every appearance of every node, parents first."""
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def edges_of(root: GraphNode) -> tuple[tuple[str, str], ...]:
+    """Every (parent, child), once."""
+    return tuple(dict.fromkeys((node.name, child.name) for node in walk(root) for child in node.children))
+
+
+def topological(root: GraphNode) -> tuple[str, ...]:
+    """Node names, parents before children; ValueError when the graph has a cycle."""
+    edges = edges_of(root)
+    waiting = list(dict.fromkeys(node.name for node in walk(root)))
+    order: list[str] = []
+    while waiting:
+        free = [name for name in waiting if not any(child == name and parent in waiting for parent, child in edges)]
+        if not free:
+            raise ValueError(f"graph: {', '.join(waiting)}: accepted: a graph without cycles")
+        order.append(free[0])
+        waiting.remove(free[0])
+    return tuple(order)

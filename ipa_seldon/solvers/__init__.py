@@ -1,0 +1,26 @@
+"""Solvers. Every one answers a MultipleChoice exactly; ``highs`` and ``gurobi`` also take any IntegerProgram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ipa_seldon.programs import Choice, MultipleChoice
+
+SOLVERS: Mapping[str, str] = {
+    "auto": "ipa_seldon.solvers.auto:AutoSolver",
+    "highs": "ipa_seldon.solvers.highs:HighsSolver",
+    "gurobi": "ipa_seldon.solvers.gurobi:GurobiSolver",
+    "exhaustive": "ipa_seldon.solvers.exhaustive:ExhaustiveSolver",
+}
+
+
+class Solver(Protocol):
+    """``name`` is what reports print: the solver that really answered last."""
+
+    @property
+    def name(self) -> str: ...
+
+    def choose(self, problem: MultipleChoice) -> Choice:
+        """An optimal choice. Infeasibility is a value; raises SolverError when the solver breaks down."""
+        ...

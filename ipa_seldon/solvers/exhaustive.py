@@ -1,0 +1,66 @@
+"""Every combination of options, compared: the oracle the other solvers are tested against."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.errors import SolverError
+from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, MultipleChoice, SolveStatus
+
+LIMIT = 20_000_000
+CHUNK = 1 << 17
+TOLERANCE = 1e-9
+
+
+class ExhaustiveSolver:
+    """Brute force; its work is the product of the stages' numbers of options."""
+
+    name = "exhaustive"
+
+    def choose(self, problem: MultipleChoice) -> Choice:
+        """An optimal choice; raises SolverError beyond ``LIMIT`` combinations."""
+        shape = tuple(len(latency) for latency in problem.latency)
+        total = prod(shape)
+        if total > LIMIT:
+            raise SolverError(
+                f"solver exhaustive: {total:.3g} combinations of options, at most {LIMIT:.3g}; use auto or highs"
+            )
+        best: tuple[int, ...] | None = None
+        best_value = -np.inf
+        for start in range(0, total, CHUNK):
+            picks = np.unravel_index(np.arange(start, min(start + CHUNK, total)), shape)
+            values = np.where(_feasible(problem, picks), _objective(problem, picks), -np.inf)
+            top = int(values.argmax())
+            if values[top] > best_value:
+                best, best_value = tuple(int(pick[top]) for pick in picks), float(values[top])
+        if best is None:
+            return Choice(SolveStatus.INFEASIBLE, None)
+        return Choice(SolveStatus.OPTIMAL, best, problem.objective(best))
+
+
+Picks = tuple[NDArray[np.intp], ...]
+
+
+def _gather(arrays: tuple[Floats, ...], picks: Picks) -> list[Floats]:
+    return [array[pick] for array, pick in zip(arrays, picks, strict=True)]
+
+
+def _objective(problem: MultipleChoice, picks: Picks) -> Floats:
+    accuracies = np.stack(_gather(problem.accuracy, picks))
+    product = problem.measure is AccuracyMeasure.PRODUCT
+    combined = accuracies.prod(axis=0) if product else accuracies.sum(axis=0)
+    value: Floats = problem.alpha * combined - np.sum(_gather(problem.penalty, picks), axis=0)
+    return value
+
+
+def _feasible(problem: MultipleChoice, picks: Picks) -> NDArray[np.bool_]:
+    latency = _gather(problem.latency, picks)
+    meets = np.ones(len(picks[0]), dtype=np.bool_)
+    for path in problem.paths:
+        meets &= np.sum([latency[stage] for stage in path], axis=0) <= problem.slo + TOLERANCE
+    if problem.budget is not None:
+        meets &= np.sum(_gather(problem.cores, picks), axis=0) <= problem.budget + TOLERANCE
+    return meets

@@ -1,0 +1,81 @@
+"""``ipa-seldon plan``: output formats, exit codes, start-up imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_config import changed, document, write
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ipa_seldon", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_json_has_the_documented_keys(tmp_path: Path) -> None:
+    """The JSON of ``plan`` is an interface: keys and types are pinned."""
+    path = write(tmp_path, document())
+    done = run("plan", "-f", str(path), "--rate", "20", "-o", "json")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    keys = ("status", "solver", "decision_seconds", "objective", "accuracy", "cost", "latency", "slo", "why", "stages")
+    assert tuple(plan) == keys
+    assert set(plan["why"]) == {"binding", "runner_up"}
+    assert set(plan["stages"]) == {"crop", "classification"}
+    for allocations in plan["stages"].values():
+        assert [set(a) for a in allocations] == [{"variant", "cores", "batch", "replicas", "share"}]
+    assert yaml.safe_load(run("plan", "-f", str(path), "--rate", "20", "-o", "yaml").stdout)["cost"] == plan["cost"]
+    assert "optimal" in run("plan", "-f", str(path), "--rate", "20").stdout
+
+
+def test_a_degraded_plan_is_exit_code_3_with_a_reason(tmp_path: Path) -> None:
+    """Load that no plan can carry: a plan all the same, status degraded, a reason, exit code 3."""
+    path = write(tmp_path, changed("spec.limits.replicas", 2))
+    done = run("plan", "-f", str(path), "--rate", "5000", "-o", "json")
+    assert done.returncode == 3
+    plan = json.loads(done.stdout)
+    assert plan["status"] == "degraded"
+    assert "5000" in plan["reason"]
+    assert plan["stages"]["crop"][0]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["plan", "-f", "absent.yaml", "--rate", "1"], "absent.yaml"),
+        (["plan", "-f", "{file}", "--rate", "-1"], "--rate"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "magic"], "accepted: ipa"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "no.such:thing"], "no"),
+        (["plan", "-f", "{file}", "--rate", "1", "--solver", "magic"], "--solver"),
+        (["plane"], "plane"),
+    ],
+)
+def test_wrong_input_is_one_clear_line_and_exit_code_2(tmp_path: Path, words: list[str], expected: str) -> None:
+    """No traceback for what a user can cause."""
+    path = write(tmp_path, document())
+    done = run(*[word.format(file=path) for word in words])
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_imports_no_library_it_does_not_use(tmp_path: Path) -> None:
+    """The start stays fast because nothing heavy is imported: no solver, forecaster, server or cluster library."""
+    path = write(tmp_path, document())
+    code = (
+        "import sys; from click.testing import CliRunner; from ipa_seldon.cli import cli;"
+        f"words = ['plan', '-f', {str(path)!r}, '--rate', '5'];"
+        "CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False);"
+        "heavy = {'highspy', 'gurobipy', 'statsmodels', 'pandas', 'scipy', 'tritonclient', 'kubernetes', 'aiohttp',"
+        "'starlette', 'plotly', 'cv2', 'onnxruntime', 'matplotlib', 'prometheus_client'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,53 @@
+"""Seeded pipelines for tests: random shapes, random profiles, one rate."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.profiles import Measurement, Profile
+
+
+def random_variant(rng: np.random.Generator, index: int, max_cores: int = 4) -> Variant:
+    """A variant profiled on 1 to ``max_cores`` cores (powers of two) and batches 1, 2, 4, 8; heavier with ``index``."""
+    unit = float(rng.uniform(0.02, 0.06)) * (1 + index * float(rng.uniform(0.3, 0.9)))
+    points = {}
+    for cores in (c for c in (1, 2, 4) if c <= max_cores):
+        for batch in (1, 2, 4, 8):
+            latency = unit * (0.3 + 0.7 * batch**0.9) / cores**0.8 * float(rng.uniform(0.95, 1.05))
+            points[cores, batch] = Measurement(latency, batch / latency * float(rng.uniform(0.9, 1.1)))
+    profile = Profile(points)
+    accuracy = min(0.4 + 0.12 * index + float(rng.uniform(0, 0.05)), 1.0)
+    return Variant(f"v{index}", accuracy, index + 1, profile.cores, profile.latency, profile.throughput)
+
+
+def random_pipeline(seed: int, stages: int | None = None, chain: bool | None = None) -> Pipeline:
+    """A chain or a DAG of 1 to 4 stages with 1 to 3 variants each, SLO tight to loose, with a budget now and then."""
+    rng = np.random.default_rng(seed)
+    count = stages or int(rng.integers(1, 5))
+    made = tuple(
+        Stage(
+            f"s{t}",
+            tuple(random_variant(rng, m, max_cores=2) for m in range(int(rng.integers(1, 4)))),
+            max_replicas=int(rng.integers(2, 30)),
+            threshold=float(rng.uniform(2, 20)),
+            rate=float(rng.choice([1.0, 1.0, 2.0, 0.5])),
+        )
+        for t in range(count)
+    )
+    names = [stage.name for stage in made]
+    edges = list(itertools.pairwise(names))
+    if not (rng.random() < 0.5 if chain is None else chain):
+        edges = [(names[int(rng.integers(0, t))], names[t]) for t in range(1, count)]
+        if count > 3:
+            edges.append((names[1], names[3]))
+    return Pipeline(
+        name=f"random-{seed}",
+        stages=made,
+        edges=tuple(dict.fromkeys(edges)),
+        slo=float(rng.uniform(0.05, 1.2)) * count**0.5,
+        max_batch=4,
+        cores=int(rng.integers(2 * count, 12 * count)) if rng.random() < 0.4 else None,
+    )

@@ -1,0 +1,36 @@
+"""Real implementations that are simple enough to reason about: a platform without servers, a constant forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.plan import Allocation, Observation, Plan
+
+
+class MemoryPlatform:
+    """Runs plans by remembering them; ``arrivals`` are what it observes; faults can be switched on."""
+
+    def __init__(self, plan: Plan, arrivals: Sequence[float]) -> None:
+        self.plan: Mapping[str, tuple[Allocation, ...]] = plan
+        self.arrivals = tuple(arrivals)
+        self.applied: list[Plan] = []
+        self.observe_fails = self.apply_fails = False
+
+    def observe(self, now: float) -> Observation:
+        if self.observe_fails:
+            raise PlatformError("out of reach")
+        return Observation(now, self.arrivals, self.plan)
+
+    def apply(self, plan: Plan) -> None:
+        if self.apply_fails:
+            raise PlatformError("did not follow")
+        self.plan = plan
+        self.applied.append(plan)
+
+
+class LastForecaster:
+    """Forecasts the last arrival count."""
+
+    def forecast(self, time: float, arrivals: Sequence[float]) -> float:
+        return arrivals[-1] if arrivals else 0.0

@@ -1,0 +1,182 @@
+"""The pipeline file: what is read, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from ipa_seldon.cli import cli
+from ipa_seldon.config import read_config
+from ipa_seldon.errors import ConfigError
+
+PROFILE = """batch,stage,variant,throughput,cores,latency,note
+1,crop,yolov5n,15.1,1,0.088,x
+8,crop,yolov5n,12.2,1,0.655,
+1,crop,yolov5s,6.57,1,0.205,
+2,classification,resnet18,18.18,1,0.110,
+1,classification,resnet18,17.7,1,0.074,
+"""
+
+
+def document() -> dict[str, Any]:
+    return {
+        "apiVersion": "ipa.seldon.io/v1alpha1",
+        "kind": "Pipeline",
+        "metadata": {"name": "video"},
+        "spec": {
+            "slo": {"latency": 6.89, "percentile": 99},
+            "objective": {"accuracy": "product", "alpha": 2, "beta": 1, "delta": 1.0e-6},
+            "algorithm": "ipa",
+            "solver": "auto",
+            "forecaster": {"name": "arima", "window": 120, "aggregate": 10, "horizon": 20, "quantile": 0.95},
+            "interval": 10,
+            "allocation": "base",
+            "limits": {"batch": 8, "replicas": 100, "cores": None},
+            "graph": {"name": "crop", "children": [{"name": "classification"}]},
+            "stages": {
+                "crop": {
+                    "threshold": 4,
+                    "variants": {
+                        "yolov5n": {"accuracy": 0.457, "version": 1},
+                        "yolov5s": {"accuracy": 0.568, "version": 2},
+                    },
+                },
+                "classification": {"threshold": 4, "variants": {"resnet18": {"accuracy": 0.6975, "version": 1}}},
+            },
+            "profile": "video.csv",
+        },
+    }
+
+
+def write(directory: Path, content: dict[str, Any] | str, profile: str = PROFILE) -> Path:
+    path = directory / "pipeline.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    (directory / "video.csv").write_text(profile)
+    return path
+
+
+def changed(key: str, value: object) -> dict[str, Any]:
+    made = document()
+    *parents, last = key.split(".")
+    target = made
+    for parent in parents:
+        target = target[parent]
+    target[last] = value
+    return made
+
+
+def test_the_documented_file_is_read(tmp_path: Path) -> None:
+    """Every documented field arrives where the core looks for it; profile columns in any order, extras ignored."""
+    config = read_config(write(tmp_path, document()))
+    crop, classification = config.pipeline.stages
+    assert (config.name, config.pipeline.slo, config.pipeline.percentile) == ("video", 6.89, 99)
+    assert config.pipeline.paths == (("crop", "classification"),)
+    assert [v.name for v in crop.variants] == ["yolov5n", "yolov5s"]
+    assert crop.variant("yolov5s").version == 2
+    assert crop.variants[0].latency(1, 8) == 0.655
+    assert classification.threshold == 4
+    assert config.spec.forecaster.quantile == 0.95
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("250ms", 0.25), ("10s", 10), ("2m", 120), (1.5, 1.5), ("3", 3)])
+def test_durations(tmp_path: Path, text: object, seconds: float) -> None:
+    """Plain numbers are seconds; 250ms, 10s and 2m are accepted."""
+    assert read_config(write(tmp_path, changed("spec.slo.latency", text))).pipeline.slo == seconds
+
+
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "spec.slo.latency": (-1, "greater than 0"),
+    "spec.slo.percentile": (100, "less than 100"),
+    "spec.objective.accuracy": ("best", "'product', 'sum', 'average' or 'rank'"),
+    "spec.solver": ("cplex", "'auto', 'highs', 'gurobi' or 'exhaustive'"),
+    "spec.interval": ("soon", "250ms"),
+    "spec.forecaster.window": (0.5, "whole seconds"),
+    "spec.limits.cores": (1, "at least 2"),
+    "spec.limits.replica": (3, "batch, replicas, cores"),
+    "spec.stages.crop.variants.yolov5s.version": (1, "a version of its own", "spec.stages.crop.variants"),
+    "spec.stages.crop.variants.yolov5m": ({"accuracy": 0.6, "version": 3}, "no row"),
+    "spec.graph": ({"name": "crop"}, "classification", "spec.stages"),
+    "spec.graph.children": (
+        [{"name": "classification", "children": [{"name": "crop"}]}],
+        "without cycles",
+        "spec.graph",
+    ),
+    "spec.profile": ("absent.csv", "cannot be read"),
+    "metadata.name": ("Not A Name", "pattern"),
+    "kind": ("Pod", "'Pipeline'"),
+}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_bad_input_is_one_line_with_exit_code_2(tmp_path: Path, key: str) -> None:
+    """One line names the file, the key and what is accepted; no traceback; exit code 2."""
+    value, accepted, *elsewhere = REFUSED[key]
+    named = elsewhere[0] if elsewhere else key
+    path = write(tmp_path, changed(key, value))
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path) in message
+    assert accepted in message
+    if key != "spec.profile":
+        assert f": {named}" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [("{", "not YAML"), ("[]", "a mapping"), ("kind: A\nkind: B\n", "appears twice"), ("", "a mapping")],
+)
+def test_files_that_are_no_pipeline(tmp_path: Path, text: str, accepted: str) -> None:
+    """Broken YAML, other YAML, and a key given twice are named as such."""
+    with pytest.raises(ConfigError, match=accepted):
+        read_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("profile", "accepted"),
+    [
+        ("stage,variant,cores,batch,latency\n", "throughput"),
+        (PROFILE + "1,crop,yolov5n,15,1,0.1,\n", "appears twice"),
+        (PROFILE.replace("0.655", "nan"), "a number > 0"),
+        (PROFILE.replace("8,crop", "2.5,crop"), "a whole number"),
+        ("stage,variant,cores,batch,latency,throughput\n", "no rows"),
+    ],
+)
+def test_profiles_that_cannot_be_used(tmp_path: Path, profile: str, accepted: str) -> None:
+    """The profile's file and line are named, with what is accepted."""
+    with pytest.raises(ConfigError, match=accepted) as caught:
+        read_config(write(tmp_path, document(), profile))
+    assert "video.csv" in str(caught.value)
+
+
+def test_a_shared_node_keeps_the_children_of_all_its_appearances(tmp_path: Path) -> None:
+    """A DAG is written as a tree in which a node may appear under several parents."""
+    content = changed(
+        "spec.graph",
+        {
+            "name": "a",
+            "children": [
+                {"name": "b", "children": [{"name": "d"}]},
+                {"name": "c", "children": [{"name": "d", "children": [{"name": "e"}]}]},
+            ],
+        },
+    )
+    stage = document()["spec"]["stages"]["classification"]
+    content["spec"]["stages"] = dict.fromkeys("abcde", stage)
+    rows = "".join(f"{s},resnet18,1,1,0.1,10\n" for s in "abcde")
+    config = read_config(write(tmp_path, content, "stage,variant,cores,batch,latency,throughput\n" + rows))
+    assert set(config.pipeline.paths) == {("a", "b", "d", "e"), ("a", "c", "d", "e")}
+    assert [stage.name for stage in config.pipeline.stages] == ["a", "b", "c", "d", "e"]
+
+
+def test_the_schema_accepts_the_documented_file_keys() -> None:
+    """``ipa-seldon schema`` prints JSON Schema with exactly the keys the reader accepts."""
+    schema = json.loads(CliRunner().invoke(cli, ["schema"]).output)
+    assert set(document()["spec"]) <= set(schema["$defs"]["PipelineSpec"]["properties"])
+    assert schema["$defs"]["PipelineSpec"]["additionalProperties"] is False
