@@ -1,0 +1,100 @@
+"""The chart of what every stage ran: a band per plan, its shade the variant (darker is more accurate)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ipa_seldon.demo.style import GRID, INK, PALE, Chart, chart, dress, last_second
+from ipa_seldon.demo.summary import RunResult, timeline
+from ipa_seldon.demo.words import allocation_words
+from ipa_seldon.plan import Allocation
+
+LIGHT_VARIANT, HEAVY_VARIANT = (222, 242, 236), (84, 172, 157)
+
+
+def stages(runs: Sequence[RunResult]) -> Chart:
+    """Variant, replicas and batch of every stage over time, of the first run."""
+    run, plot = runs[0], go.Figure()
+    names = list(dict.fromkeys(name for segment in timeline(run) for name in segment.plan))
+    rows = max(len(names), 1)
+    for row, name in enumerate(names):
+        axis = "y" if row == 0 else f"y{row + 1}"
+        tallest = _draw_stage(plot, run, name, axis)
+        bottom = 1 - (row + 1) / rows
+        domain = [bottom if row == rows - 1 else bottom + 0.05, bottom + 1 / rows - 0.02]
+        plot.update_layout({f"yaxis{axis[1:]}": _stage_axis(name, domain, tallest)})
+    dress(plot, 40 + 125 * rows, "time (s)", end=last_second(runs))
+    plot.update_layout(barmode="overlay", showlegend=False, hovermode="closest", margin={"t": 8})
+    plot.update_xaxes(anchor="y" if rows == 1 else f"y{rows}")
+    plot.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
+    caption = (
+        "What every stage ran: variant, × replicas, b largest batch. The height is the number of replicas; "
+        "the darker, the more accurate the variant. Point at a narrow band to read it."
+    )
+    return chart("stages", "Variants and replicas", caption, plot)
+
+
+def _draw_stage(plot: Any, run: RunResult, name: str, axis: str) -> int:
+    """The bands of one stage on ``axis``; returns the most replicas it had."""
+    segments, shade = timeline(run), _shades(run, name)
+    tallest = max(sum(a.replicas for a in segment.plan.get(name, ())) for segment in segments)
+    for segment in segments:
+        bar = _bar(segment.start - run.start, segment.end - segment.start, axis)
+        allocations, base = segment.plan.get(name, ()), 0
+        for a in allocations:
+            words = f"{escape(name)}: {escape(allocation_words(a))}<extra></extra>"
+            look = {"color": shade(a), "line": {"color": "white", "width": 1}}
+            plot.add_bar(**bar, y=[a.replicas], base=[base], marker=look, hovertemplate=words)
+            base += a.replicas
+        # The label stands on a clear bar of full height, so that it also shows where only one replica runs.
+        label = "<br>".join(f"{escape(a.variant)}<br>×{a.replicas} b{a.batch}" for a in allocations)
+        plot.add_bar(**bar, y=[tallest * 1.15], base=[0], **_label(label))
+    return tallest
+
+
+def _bar(start: float, width: float, axis: str) -> dict[str, Any]:
+    return {"x": [start + width / 2], "width": [width], "yaxis": axis}
+
+
+def _label(text: str) -> dict[str, Any]:
+    return {
+        "text": [text],
+        "textposition": "inside",
+        "insidetextanchor": "start",
+        "textangle": 0,
+        "insidetextfont": {"color": INK},
+        "marker": {"color": "rgba(0,0,0,0)", "line": {"width": 0}},
+        "hoverinfo": "skip",
+    }
+
+
+def _stage_axis(stage: str, domain: Sequence[float], tallest: int) -> dict[str, Any]:
+    return {
+        "domain": domain,
+        "range": [0, max(tallest, 1) * 1.15],
+        "title": {"text": f"<b>{escape(stage)}</b><br>replicas", "font": {"size": 13}},
+        "dtick": max(round(tallest / 3), 1),
+        "fixedrange": True,
+        "gridcolor": GRID,
+        "zerolinecolor": PALE,
+    }
+
+
+def _shades(run: RunResult, stage: str) -> Callable[[Allocation], str]:
+    """Allocation -> colour: the stage's variants from light to dark, by accuracy where the pipeline is known."""
+    names = list(dict.fromkeys(a.variant for segment in timeline(run) for a in segment.plan.get(stage, ())))
+    known = {s.name: s for s in run.pipeline.stages} if run.pipeline is not None else {}
+    if stage in known:
+        names = [variant.name for variant in sorted(known[stage].variants, key=lambda variant: variant.accuracy)]
+
+    def shade(allocation: Allocation) -> str:
+        position = names.index(allocation.variant) if allocation.variant in names else 0
+        part = position / max(len(names) - 1, 1)
+        mixed = (round(a + (b - a) * part) for a, b in zip(LIGHT_VARIANT, HEAVY_VARIANT, strict=True))
+        return "rgb({},{},{})".format(*mixed)
+
+    return shade

@@ -1,0 +1,205 @@
+"""The charts of the report over time, and the comparison of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ipa_seldon.demo import series
+from ipa_seldon.demo.bands import stages
+from ipa_seldon.demo.style import (
+    INK,
+    MUTED,
+    PALE,
+    SYMBOLS,
+    Chart,
+    chart,
+    draw_steps,
+    dress,
+    last_second,
+    mark_slo,
+    mark_switches,
+    run_colours,
+    run_line,
+)
+from ipa_seldon.demo.summary import (
+    RunResult,
+    mean_cost,
+    measured_accuracy,
+    predicted_accuracy,
+    summary,
+    timeline,
+)
+from ipa_seldon.demo.words import figure, share
+from ipa_seldon.loadgen import RequestOutcome
+from ipa_seldon.plan import allocated_cores
+
+
+def charts(runs: Sequence[RunResult]) -> list[Chart]:
+    """Every chart over time; the first run is shown in detail, the others beside it."""
+    return [_load(runs), stages(runs), _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
+
+
+def comparison(runs: Sequence[RunResult]) -> Chart:
+    """Where every run lies between accuracy, violations and cost."""
+    plot = go.Figure()
+    summaries = [summary(run) for run in runs]
+    dearest = max([1e-9, *(figures["mean_cost"] for figures in summaries)])
+    for run, figures in zip(runs, summaries, strict=True):
+        cost = figures["mean_cost"]
+        marker = {
+            "size": 16 + 34 * cost / dearest,
+            "color": run_colours(runs)[run.name],
+            "opacity": 0.85,
+            "symbol": SYMBOLS.get(run.name, "circle"),
+            "line": {"color": "white", "width": 2},
+        }
+        plot.add_scatter(
+            x=[figures["violation_ratio"]],
+            y=[figures["accuracy"]],
+            mode="markers+text",
+            name=escape(run.name),
+            marker=marker,
+            text=[f"<b>{escape(run.name)}</b><br>{figure(cost)} cores"],
+            textposition="middle right",
+            hovertemplate="violations %{x:.3p}<br>accuracy %{y:.3p}<extra></extra>",
+            cliponaxis=False,
+        )
+    top = max([0.01, *(figures["violation_ratio"] for figures in summaries)])
+    dress(plot, 500, "violation ratio (late, dropped or failed)", "accuracy (lines read exactly)")
+    plot.update_layout(showlegend=False, hovermode="closest")
+    plot.update_xaxes(range=[-0.08 * top, 1.3 * top], tickformat=".3~p")
+    plot.update_yaxes(rangemode="normal", tickformat=".3~p")
+    _pad_accuracies(plot, [figures["accuracy"] for figures in summaries])
+    plot.add_annotation(
+        x=0.01, y=0.99, xref="paper", yref="paper", text="↖ better", showarrow=False, font={"color": MUTED}
+    )
+    caption = "Up is more accurate, left is fewer requests that missed the SLO; a bigger mark costs more cores."
+    return chart("comparison", "Accuracy, violations and cost", caption, plot, timed=False)
+
+
+def _load(runs: Sequence[RunResult]) -> Chart:
+    run, plot = runs[0], go.Figure()
+    seconds, counts = series.offered(run)
+    smooth = series.smoothed(counts)
+    plot.add_bar(x=seconds, y=counts, width=1, name="load, every second", marker={"color": PALE, "line": {"width": 0}})
+    plot.add_scatter(x=seconds, y=smooth, name="load, mean of 10 s", line={"color": INK, "width": 2})
+    blue = run_colours(runs)[run.name]
+    times, rates = series.forecasts(run)
+    draw_steps(plot, (times, rates), "forecast", line={"color": blue, "width": 2, "dash": "dash"})
+    peaks = [float(counts.max()), *(rate for rate in rates if rate is not None)]
+    caption = "Requests offered to the pipeline, and the peak the adapter expected and planned for."
+    if run.pipeline is not None:
+        pipeline = run.pipeline
+        capacity = series.steps(run, [series.carried(pipeline, segment.plan) for segment in timeline(run)])
+        draw_steps(plot, capacity, "what the plan carries", line={"color": "#44998c", "width": 2})
+        # An idle plan may carry many times the load; the axis is for the load.
+        peaks.extend(min(value, 2 * max(peaks)) for value in capacity[1] if value is not None)
+        caption += " Where the load rises above what the plan carries, requests queue."
+    mark_switches(plot, run)
+    dress(plot, 270, "time (s)", "requests/s", end=last_second(runs))
+    plot.update_yaxes(range=[0, 1.08 * max(*peaks, 1)])
+    return chart("load", "Load and forecast", caption, plot)
+
+
+def _latency(runs: Sequence[RunResult]) -> Chart:
+    plot, colours = go.Figure(), run_colours(runs)
+    slo, percentile = runs[0].slo, runs[0].percentile
+    for run in runs:
+        times, tail = series.latency(run, percentile)
+        plot.add_scatter(x=times, y=tail, name=f"p{percentile:g} {escape(run.name)}", **run_line(run, colours))
+    times, median = series.latency(runs[0], 50)
+    thin = {"color": colours[runs[0].name], "width": 1.2, "dash": "dot"}
+    plot.add_scatter(x=times, y=median, name=f"p50 {escape(runs[0].name)}", line=thin)
+    mark_slo(plot, slo)
+    mark_switches(plot, runs[0])
+    dress(plot, 310, "time (s)", "latency (s)", end=last_second(runs))
+    _mark_losses(plot, runs)
+    width = series.window_seconds(runs[0])
+    caption = (
+        f"Time from when a request was due to its answer, per {width} s. The strip above marks requests that were "
+        "dropped because they could no longer make the SLO (|) and requests that failed (×)."
+    )
+    return chart("latency", "Latency against the SLO", caption, plot)
+
+
+def _mark_losses(plot: Any, runs: Sequence[RunResult]) -> None:
+    """A strip above the chart, a row per run, that marks every dropped and every failed request."""
+    for row, run in enumerate(reversed(runs)):
+        for outcome, symbol in ((RequestOutcome.DROPPED, "line-ns-open"), (RequestOutcome.FAILED, "x-thin-open")):
+            moments = series.moments(run, outcome)
+            plot.add_scatter(
+                x=moments,
+                y=[row] * len(moments),
+                yaxis="y2",
+                mode="markers",
+                showlegend=False,
+                marker={"symbol": symbol, "size": 9, "color": run_colours(runs)[run.name], "line": {"width": 1}},
+                hovertemplate=f"{escape(run.name)}: {outcome.value} at %{{x:.1f}} s<extra></extra>",
+            )
+    height = 0.08 + 0.05 * len(runs)
+    strip = {
+        "domain": [1.04 - height, 1],
+        "range": [-0.7, len(runs) - 0.3],
+        "tickvals": list(range(len(runs))),
+        "ticktext": [escape(run.name) for run in reversed(runs)],
+        "tickfont": {"size": 11},
+        "showgrid": False,
+        "zeroline": False,
+        "fixedrange": True,
+    }
+    plot.update_layout(yaxis={"domain": [0, 1 - height]}, yaxis2=strip)
+
+
+def _cost(runs: Sequence[RunResult]) -> Chart:
+    plot, colours = go.Figure(), run_colours(runs)
+    for run in runs:
+        cores = [float(allocated_cores(segment.plan)) for segment in timeline(run)]
+        name = f"{escape(run.name)} (mean {figure(mean_cost(run))})"
+        draw_steps(plot, series.steps(run, cores), name, **run_line(run, colours))
+    mark_switches(plot, runs[0])
+    dress(plot, 220, "time (s)", "cores", end=last_second(runs))
+    caption = "Cores allocated over all stages and replicas. The mean weighs every plan by how long it ran."
+    return chart("cost", "Cost", caption, plot)
+
+
+def _accuracy(runs: Sequence[RunResult]) -> Chart:
+    plot, colours, run = go.Figure(), run_colours(runs), runs[0]
+    for other in runs:
+        times, values = series.rolling_accuracy(other)
+        name = f"{escape(other.name)} ({share(measured_accuracy(other.records))})"
+        plot.add_scatter(x=times, y=values, name=name, **run_line(other, colours))
+    predicted = series.steps(run, [predicted_accuracy(run, segment.plan) for segment in timeline(run)])
+    draw_steps(plot, predicted, f"predicted, {escape(run.name)}", line={"color": MUTED, "width": 1.5, "dash": "dash"})
+    mark_switches(plot, run)
+    dress(plot, 240, "time (s)", "lines read exactly", end=last_second(runs))
+    plot.update_yaxes(tickformat=".3~p", range=[0, 1])
+    caption = (
+        f"Share of the text lines that were read without a mistake, over {3 * series.window_seconds(run)} s, "
+        "and what the plan's profile predicts."
+    )
+    return chart("accuracy", "Measured accuracy", caption, plot)
+
+
+def _violations(runs: Sequence[RunResult]) -> Chart:
+    plot, colours = go.Figure(), run_colours(runs)
+    for run in runs:
+        moments = series.moments(run, RequestOutcome.LATE, RequestOutcome.DROPPED, RequestOutcome.FAILED)
+        times = [0.0, *moments, run.end - run.start]
+        counts = [*map(float, range(len(moments) + 1)), float(len(moments))]
+        ratio = len(moments) / len(run.records) if run.records else 0.0
+        draw_steps(plot, (times, counts), f"{escape(run.name)} ({share(ratio)})", **run_line(run, colours))
+    mark_switches(plot, runs[0])
+    dress(plot, 220, "time (s)", "requests", end=last_second(runs))
+    caption = "Requests that were late, dropped or failed, added up since the start."
+    return chart("violations", "Violations", caption, plot)
+
+
+def _pad_accuracies(plot: Any, accuracies: Sequence[float | None]) -> None:
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    if known:
+        margin = max((max(known) - min(known)) * 0.25, 0.02)
+        plot.update_yaxes(range=[min(known) - margin, min(max(known) + margin, 1.0)])

@@ -1,0 +1,101 @@
+"""Curves of a run over time, in seconds since its start: load, latency, accuracy, violations, capacity. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.demo.summary import RunResult, latency_percentile, measured_accuracy, timeline
+from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Plan
+
+Floats = NDArray[np.float64]
+Steps = tuple[Sequence[float], Sequence[float | None]]
+"""Times and values of a curve that holds each value until the next time; None is a gap."""
+
+
+def offered(run: RunResult) -> tuple[Floats, Floats]:
+    """Middle of every second, and the requests due in it."""
+    seconds = max(int(np.ceil(run.end - run.start)), 1)
+    due = np.array([record.due - run.start for record in run.records])
+    counts, edges = np.histogram(due, bins=seconds, range=(0, seconds))
+    return edges[:-1] + 0.5, counts.astype(np.float64)
+
+
+def smoothed(values: Floats, width: int = 10) -> Floats:
+    """Centred moving mean over ``width`` values, over fewer at the ends."""
+    kernel = np.ones(min(width, len(values)))
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+
+
+def window_seconds(run: RunResult) -> int:
+    """The width of the windows that latency and accuracy are taken over: about 40 to a run."""
+    return max(round((run.end - run.start) / 40), 1)
+
+
+def windows(run: RunResult, width: int, reach: int = 0) -> list[tuple[float, list[RequestRecord]]]:
+    """Middle of every ``width`` seconds, and the requests due in it and in ``reach`` windows on either side."""
+    count = max(int(np.ceil((run.end - run.start) / width)), 1)
+    buckets: list[list[RequestRecord]] = [[] for _ in range(count)]
+    for record in run.records:
+        buckets[min(max(int((record.due - run.start) // width), 0), count - 1)].append(record)
+    return [
+        (
+            (index + 0.5) * width,
+            [record for bucket in buckets[max(index - reach, 0) : index + reach + 1] for record in bucket],
+        )
+        for index in range(count)
+    ]
+
+
+def latency(run: RunResult, percentile: float) -> Steps:
+    """Latency (seconds) at ``percentile`` per window."""
+    cut = windows(run, window_seconds(run))
+    return [time for time, _ in cut], [latency_percentile(records, percentile) for _, records in cut]
+
+
+def rolling_accuracy(run: RunResult) -> Steps:
+    """Lines read exactly over lines shown, over three windows around each."""
+    cut = windows(run, window_seconds(run), reach=1)
+    return [time for time, _ in cut], [measured_accuracy(records) for _, records in cut]
+
+
+def moments(run: RunResult, *outcomes: RequestOutcome) -> list[float]:
+    """When the requests that ended so were due."""
+    return sorted(record.due - run.start for record in run.records if record.outcome in outcomes)
+
+
+def forecasts(run: RunResult) -> Steps:
+    """The rate every decision was made for, drawn to the end of the run."""
+    decided = [(d.observation.time - run.start, d.rate) for d in run.decisions if d.rate is not None]
+    if decided:
+        decided.append((run.end - run.start, decided[-1][1]))
+    return [time for time, _ in decided], [rate for _, rate in decided]
+
+
+def steps(run: RunResult, values: Sequence[float | None]) -> Steps:
+    """One value per segment of the timeline, drawn to the end of the run."""
+    segments = timeline(run)
+    times = [segment.start - run.start for segment in segments]
+    if segments:
+        return [*times, segments[-1].end - run.start], [*values, values[-1]]
+    return [], []
+
+
+def carried(pipeline: Pipeline, plan: Plan) -> float | None:
+    """The load (requests/s) the stages of ``plan`` can sustain: the least over stages of what their replicas do
+    together, over the requests the stage gets per pipeline request. None when the plan has a variant, core count or
+    stage that was not profiled.
+    """
+    try:
+        capacities = []
+        for name, allocations in plan.items():
+            stage = pipeline.stage(name)
+            rates = (a.replicas * stage.variant(a.variant).throughput(a.cores, a.batch) for a in allocations)
+            capacities.append(sum(rates) / stage.rate)
+    except KeyError:
+        return None
+    return min(capacities, default=None)

@@ -1,0 +1,180 @@
+"""What a run of the demo came to: the figures of the summary, and the timeline of plans they rest on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores
+
+ANSWERED = (RequestOutcome.COMPLETED, RequestOutcome.LATE)
+SWITCH_TAIL = 1.0
+"""Seconds after a switch in which a failed request is still laid at its door."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One replay of the load: ``name`` is "adaptive", "lightest" or "heaviest"; ``slo`` in seconds at ``percentile``;
+    ``start`` and ``end`` in seconds since the epoch. With ``pipeline`` the report can also order variants by accuracy
+    and show the load a plan carries.
+    """
+
+    name: str
+    slo: float
+    percentile: float
+    start: float
+    end: float
+    decisions: tuple[Decision, ...]
+    records: tuple[RequestRecord, ...]
+    pipeline: Pipeline | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """``plan`` ran from ``start`` to ``end`` (seconds since the epoch)."""
+
+    start: float
+    end: float
+    plan: Plan
+
+
+def same_plan(one: Plan, other: Plan) -> bool:
+    """Whether two plans run the same, whatever kind of mapping holds them."""
+    return dict(one) == dict(other)
+
+
+def is_switch(decision: Decision) -> bool:
+    """Whether a plan other than the one that ran was put in place; the first plan of a run is no switch."""
+    if decision.proposal is None or not decision.observation.plan:
+        return False
+    return _took_effect(decision) and not same_plan(decision.proposal.plan, decision.observation.plan)
+
+
+def changed_stages(decision: Decision) -> list[str]:
+    """Stages whose allocation the decision changed, in the order of the plan; empty when it was no switch."""
+    if decision.proposal is None or not is_switch(decision):
+        return []
+    before = decision.observation.plan
+    return [stage for stage, allocations in decision.proposal.plan.items() if allocations != before.get(stage)]
+
+
+def timeline(run: RunResult) -> list[Segment]:
+    """Which plan ran when, clipped to the run, from the first plan on; equal neighbours are one segment.
+
+    A plan counts from the moment its switch is complete: while one is under way the old plan counts, so the short
+    overlap of old and new instances (new ones are created before old ones go) is not in the cost.
+    """
+    segments: list[Segment] = []
+    changes = sorted(_changes(run.decisions), key=lambda change: change[0])
+    ends = [*(time for time, _ in changes[1:]), run.end]
+    for index, (time, plan) in enumerate(changes):
+        # What ran at the first observation ran since the start, as far as anybody knows.
+        start, end = max(time, run.start) if index else run.start, min(ends[index], run.end)
+        if end <= start or not plan:
+            continue
+        if segments and same_plan(segments[-1].plan, plan):
+            segments[-1] = Segment(segments[-1].start, end, plan)
+        else:
+            segments.append(Segment(start, end, plan))
+    return segments
+
+
+def summary(run: RunResult) -> dict[str, Any]:
+    """The figures of a run, as JSON types.
+
+    ``violation_ratio``: late, dropped and failed requests over all requests. ``latency``: seconds over answered
+    requests (in time or late), None when there is none. ``accuracy``: lines read exactly over lines shown, over
+    answered requests. ``mean_cost``: time-weighted mean of the allocated cores (``timeline`` says what overlap
+    counts). ``switches``: decisions that replaced a running plan; ``switches_up`` and ``switches_down`` those among
+    them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
+    ``start_delay``: seconds by which the generator sent requests too late.
+    """
+    counts = {outcome: sum(r.outcome is outcome for r in run.records) for outcome in RequestOutcome}
+    missed = sum(counts[o] for o in (RequestOutcome.LATE, RequestOutcome.DROPPED, RequestOutcome.FAILED))
+    answered = [record for record in run.records if record.outcome in ANSWERED]
+    delays = [record.sent - record.due for record in run.records]
+    switches = [decision for decision in run.decisions if is_switch(decision)]
+    directions = [_accuracy_step(run, decision) for decision in switches]
+    return {
+        "requests": len(run.records),
+        "completed": counts[RequestOutcome.COMPLETED],
+        "late": counts[RequestOutcome.LATE],
+        "dropped": counts[RequestOutcome.DROPPED],
+        "failed": counts[RequestOutcome.FAILED],
+        "violation_ratio": missed / len(run.records) if run.records else 0.0,
+        "latency": {"p50": latency_percentile(answered, 50), "p99": latency_percentile(answered, 99)},
+        "accuracy": measured_accuracy(answered),
+        "mean_cost": mean_cost(run),
+        "decisions": len(run.decisions),
+        "switches": len(switches),
+        "switches_up": sum(step > 0 for step in directions),
+        "switches_down": sum(step < 0 for step in directions),
+        "stage_changes": sum(len(changed_stages(decision)) for decision in switches),
+        "failed_requests_during_switches": _failed_during(switches, run.records),
+        "start_delay": {"p99": _percentile(delays, 99), "max": max(delays, default=None)},
+    }
+
+
+def latency_percentile(records: Sequence[RequestRecord], percentile: float) -> float | None:
+    """Latency (seconds) of the answered among ``records`` at ``percentile``; None when nothing was answered."""
+    return _percentile([r.latency for r in records if r.outcome in ANSWERED], percentile)
+
+
+def measured_accuracy(records: Sequence[RequestRecord]) -> float | None:
+    """Lines read exactly over lines shown, over the answered among ``records``; None when no line was shown."""
+    answered = [record for record in records if record.outcome in ANSWERED]
+    expected = sum(record.expected for record in answered)
+    return sum(record.matched for record in answered) / expected if expected else None
+
+
+def mean_cost(run: RunResult) -> float:
+    """Time-weighted mean of the allocated cores since the first plan ran; 0 when no plan ever ran."""
+    segments = timeline(run)
+    seconds = sum(segment.end - segment.start for segment in segments)
+    if not seconds:
+        return 0.0
+    return sum(allocated_cores(segment.plan) * (segment.end - segment.start) for segment in segments) / seconds
+
+
+def predicted_accuracy(run: RunResult, plan: Plan) -> float | None:
+    """The accuracy the algorithm ascribed to ``plan``; None when it never proposed it."""
+    for decision in run.decisions:
+        if decision.proposal is not None and same_plan(decision.proposal.plan, plan):
+            return decision.proposal.accuracy
+    return None
+
+
+def switch_end(decision: Decision) -> float:
+    """When the plan of a decision ran (seconds since the epoch)."""
+    return decision.observation.time + decision.seconds + decision.apply_seconds
+
+
+def _took_effect(decision: Decision) -> bool:
+    return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
+
+
+def _changes(decisions: Sequence[Decision]) -> Iterator[tuple[float, Plan]]:
+    for decision in decisions:
+        yield decision.observation.time, decision.observation.plan
+        if decision.proposal is not None and _took_effect(decision):
+            yield switch_end(decision), decision.proposal.plan
+
+
+def _accuracy_step(run: RunResult, decision: Decision) -> float:
+    before = predicted_accuracy(run, decision.observation.plan)
+    return 0.0 if before is None or decision.proposal is None else decision.proposal.accuracy - before
+
+
+def _failed_during(switches: Sequence[Decision], records: Sequence[RequestRecord]) -> int:
+    windows = [(decision.observation.time, switch_end(decision) + SWITCH_TAIL) for decision in switches]
+    failed = [record for record in records if record.outcome is RequestOutcome.FAILED]
+    return sum(any(r.sent <= end and r.done >= begin for begin, end in windows) for r in failed)
+
+
+def _percentile(values: Sequence[float], percentile: float) -> float | None:
+    return float(np.percentile(values, percentile)) if values else None

@@ -1,0 +1,123 @@
+"""The figures of a run, on runs small enough to work out by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from ipa_seldon.demo.summary import RunResult, changed_stages, is_switch, mean_cost, summary, timeline
+from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Plan, Proposal, Status
+
+LIGHT = {"detect": (Allocation("light", 1, 1, 1),), "recognise": (Allocation("light", 1, 1, 1),)}
+HEAVY = {"detect": (Allocation("heavy", 2, 2, 4),), "recognise": (Allocation("light", 1, 1, 1),)}
+ACCURACY = {1: 0.4, 2: 0.8}
+
+
+def decision(time: float, before: Plan, after: Plan, outcome: Outcome, took: float = 0.5) -> Decision:
+    """A decision of a run that started at 100 s."""
+    accuracy = ACCURACY[after["detect"][0].replicas]
+    proposal = Proposal(after, Status.OPTIMAL, 1.0, accuracy, 2, 0.1, 20.0, "auto")
+    return Decision(Observation(time, (), before), outcome, 5.0, proposal, "", 0.5, took)
+
+
+def request(due: float, latency: float, outcome: RequestOutcome, matched: int = 1, expected: int = 2) -> RequestRecord:
+    """A request that was sent 10 ms late."""
+    return RequestRecord(0, due, due + 0.01, due + latency, outcome, 200, {}, expected, matched)
+
+
+def result(decisions: Sequence[Decision] = (), records: Sequence[RequestRecord] = ()) -> RunResult:
+    """A run from 100 s to 120 s."""
+    return RunResult("adaptive", 1.0, 99, 100.0, 120.0, tuple(decisions), tuple(records))
+
+
+def test_counts_latency_and_accuracy_are_over_the_right_requests() -> None:
+    """Late requests were answered: they are in latency and accuracy; dropped and failed ones are only violations."""
+    figures = summary(
+        result(
+            records=[
+                request(101, 0.2, RequestOutcome.COMPLETED, matched=2),
+                request(102, 0.4, RequestOutcome.COMPLETED),
+                request(103, 1.5, RequestOutcome.LATE),
+                request(104, 9.0, RequestOutcome.DROPPED, matched=0),
+                request(105, 9.0, RequestOutcome.FAILED, matched=0),
+            ]
+        )
+    )
+    assert [figures[key] for key in ("requests", "completed", "late", "dropped", "failed")] == [5, 2, 1, 1, 1]
+    assert figures["violation_ratio"] == pytest.approx(3 / 5)
+    assert figures["latency"]["p50"] == pytest.approx(0.4)
+    assert 0.4 < figures["latency"]["p99"] <= 1.5
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["start_delay"]["max"] == pytest.approx(0.01)
+
+
+def test_mean_cost_weighs_plans_by_the_time_they_ran() -> None:
+    """Two cores until the switch completes at 106 s, five cores for the other 14 s."""
+    run = result([decision(100, LIGHT, LIGHT, Outcome.UNCHANGED), decision(105, LIGHT, HEAVY, Outcome.APPLIED)])
+    assert [(s.start, s.end) for s in timeline(run)] == [(100, 106), (106, 120)]
+    assert mean_cost(run) == pytest.approx((2 * 6 + 5 * 14) / 20)
+
+
+def test_the_time_before_the_first_plan_costs_nothing() -> None:
+    """The mean is over the time in which a plan ran."""
+    run = result([decision(103, {}, HEAVY, Outcome.APPLIED)])
+    assert [(s.start, s.end) for s in timeline(run)] == [(104, 120)]
+    assert mean_cost(run) == pytest.approx(5)
+
+
+def test_only_replacing_a_running_plan_is_a_switch() -> None:
+    """The first plan, an unchanged, a held and a failed decision are none; a degraded one that changed the plan is."""
+    decisions = [
+        decision(100, {}, LIGHT, Outcome.APPLIED),
+        decision(102, LIGHT, LIGHT, Outcome.UNCHANGED),
+        decision(104, LIGHT, HEAVY, Outcome.APPLIED),
+        decision(106, HEAVY, LIGHT, Outcome.HELD),
+        decision(108, HEAVY, LIGHT, Outcome.FAILED),
+        decision(110, HEAVY, LIGHT, Outcome.DEGRADED),
+        decision(112, LIGHT, LIGHT, Outcome.DEGRADED),
+    ]
+    assert [is_switch(d) for d in decisions] == [False, False, True, False, False, True, False]
+    figures = summary(result(decisions))
+    assert (figures["decisions"], figures["switches"], figures["stage_changes"]) == (7, 2, 2)
+    assert (figures["switches_up"], figures["switches_down"]) == (1, 1)
+    assert changed_stages(decisions[2]) == ["detect"]
+
+
+@pytest.mark.parametrize(
+    ("due", "latency", "outcome", "blamed"),
+    [
+        (104.0, 0.5, RequestOutcome.FAILED, 0),
+        (104.0, 1.5, RequestOutcome.FAILED, 1),
+        (105.5, 0.1, RequestOutcome.FAILED, 1),
+        (106.9, 0.5, RequestOutcome.FAILED, 1),
+        (107.1, 0.5, RequestOutcome.FAILED, 0),
+        (105.5, 0.1, RequestOutcome.DROPPED, 0),
+    ],
+)
+def test_a_failure_is_blamed_on_a_switch_it_overlaps(
+    due: float, latency: float, outcome: RequestOutcome, blamed: int
+) -> None:
+    """From the decision at 105 s until one second after its plan ran at 106 s; drops are no failures."""
+    figures = summary(result([decision(105, LIGHT, HEAVY, Outcome.APPLIED)], [request(due, latency, outcome)]))
+    assert figures["failed_requests_during_switches"] == blamed
+
+
+def test_an_empty_run_has_a_summary() -> None:
+    """No decision and no request: zero counts, and None for what cannot be known, all of it JSON."""
+    figures = json.loads(json.dumps(summary(result())))
+    assert figures["latency"] == {"p50": None, "p99": None}
+    assert (figures["accuracy"], figures["mean_cost"], figures["violation_ratio"]) == (None, 0.0, 0.0)
+
+
+def test_the_summary_has_the_promised_keys(make_run: Callable[..., RunResult]) -> None:
+    """Scripts read these keys; a made-up adaptive run fills all of them, and switches both ways."""
+    figures = summary(replace(make_run(), name="adaptive"))
+    promised = "requests completed late dropped violation_ratio latency accuracy mean_cost decisions switches"
+    assert {*promised.split(), "failed_requests_during_switches"} <= set(figures)
+    assert set(figures["latency"]) == {"p50", "p99"}
+    assert figures["switches_up"] > 0
+    assert figures["switches_down"] > 0
