@@ -19,7 +19,9 @@ class Solver(Protocol):
     """``name`` is what reports print: the solver that really answered last."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """A key of ``SOLVERS``, or ``labels``."""
+        ...
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice. Infeasibility is a value; raises SolverError when the solver breaks down."""

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
 
+Places = NDArray[np.intp]
+
 # Sums of latencies carry rounding errors; every solver here accepts this much beyond a limit.
 TOLERANCE = 1e-9
 # Secant steps per limit, and rounds over several limits.
 STEPS = 12
 ROUNDS = 3
+# A dearer limit (latencies 1e-9 s apart) gains nothing: rounding in price * slack would exceed a tie-break.
+DEAREST = 1e6
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Choices:
             (self.weight[:, None, :] + others.weight).reshape(-1, self.weight.shape[1]),
         )
 
-    def at(self, places: NDArray[np.intp] | NDArray[np.bool_]) -> Choices:
+    def at(self, places: Places) -> Choices:
         """The choices at these places."""
         return Choices(self.product[places], self.cost[places], self.weight[places])
 
@@ -184,6 +188,8 @@ def _priced(
     rising = _lightest(stages, alpha, capacity, limit, start.price)
     while falling[1] < 0 and len(tried) < STEPS:
         price = (rising[0] - falling[0]) / (falling[1] - rising[1])
+        if price > DEAREST:
+            break
         met = rising[0] + price * rising[1]
         height, slope = tangent(price)
         if height + price * slope <= met + TOLERANCE:

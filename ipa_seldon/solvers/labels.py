@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, MultipleChoice, SolveStatus
-from ipa_seldon.solvers.bounds import Choices, Relaxation, capacity_of, nothing, relaxations, stages_of
+from ipa_seldon.solvers.bounds import Choices, Places, Relaxation, capacity_of, nothing, relaxations, stages_of
 
-Places = NDArray[np.intp]
-
-WIDTHS = (16, 160, 1600, 6400)
+WIDTHS = (16, 160, 1600, 3200)
 # Every path is one more respect in which labels differ; with this many, HiGHS is the better tool.
 MOST_PATHS = 16
 # Objectives this close count as equal.
@@ -104,8 +101,9 @@ class _Search:
         return self._traced(trail, best), left_out
 
     def _bound(self, labels: Choices, stage: int) -> Floats:
-        bounds = [relaxation.bound(labels, stage, self._alpha, self._capacity) for relaxation in self._relaxations]
-        bound: Floats = np.min(bounds, axis=0)
+        bound = np.full(len(labels.cost), np.inf)
+        for relaxation in self._relaxations:
+            np.minimum(bound, relaxation.bound(labels, stage, self._alpha, self._capacity), out=bound)
         return bound
 
     def _traced(self, trail: list[Places], last: int) -> tuple[int, ...]:

@@ -60,10 +60,10 @@ def test_unbounded_program(solver: MipSolver) -> None:
         solver.solve(program)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_gap_is_closed_however_large_the_objective(solver: MipSolver, seed: int) -> None:
-    """At -3,500 the solvers' usual relative gap of 1e-4 would forgive a loss of 0.35; none is forgiven."""
-    problem = large_problem(Size(7, 5), AccuracyMeasure.PRODUCT, seed)
+    """At -4,500 the solvers' usual relative gap of 1e-4 would forgive a loss of 0.45; none is forgiven."""
+    problem = large_problem(Size(9, 9, 0.1), AccuracyMeasure.PRODUCT, seed)
     problem = replace(problem, penalty=tuple(penalty + 500.0 for penalty in problem.penalty))
     assert solver.choose(problem).objective == pytest.approx(AutoSolver().choose(problem).objective, abs=1e-7)
 
