@@ -117,6 +117,11 @@ def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str,
     return Config(path, document, profiles, pipeline)
 
 
+def with_profiles(config: Config, profiles: Mapping[tuple[str, str], Profile]) -> Config:
+    """The same config on other profiles."""
+    return make_config(config.path, config.document, profiles)
+
+
 def _stage(name: str, spec: PipelineSpec, profiles: Mapping[tuple[str, str], Profile]) -> Stage:
     stage = spec.stages[name]
     variants = []

@@ -62,3 +62,11 @@ class Profile:
         quadratic = float(np.polyval(np.polyfit(sizes, latencies, min(2, len(sizes) - 1)), batch))
         # A fit that leaves the positive axis is replaced by the smallest latency ever measured on these cores.
         return max(linear, quadratic) if max(linear, quadratic) > 0 else float(latencies.min())
+
+
+def slowed(profiles: Mapping[tuple[str, str], Profile], factor: float) -> dict[tuple[str, str], Profile]:
+    """The profiles with every latency times ``factor`` and every throughput divided by it."""
+    return {
+        key: Profile({at: Measurement(m.latency * factor, m.throughput / factor) for at, m in profile.points.items()})
+        for key, profile in profiles.items()
+    }

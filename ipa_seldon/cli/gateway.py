@@ -1,0 +1,37 @@
+"""``ipa-seldon gateway``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("-f", "--file", "path", required=True, type=click.Path(path_type=Path), help="The pipeline file.")
+@click.option("--triton", required=True, metavar="URL", help="Triton's HTTP endpoint, http://host:port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@click.option("--parent-pid", type=int, help="Stop when the process that started this one, of this id, is gone.")
+def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | None) -> None:
+    """Run the local ingress of a pipeline.
+
+    Prints one JSON line {"url": ...} once it answers, and runs until SIGINT or SIGTERM.
+    """
+    import asyncio
+    import json
+
+    from ipa_seldon.config import read_config
+    from ipa_seldon.gateway.app import create_app
+    from ipa_seldon.gateway.graph import graph_of
+    from ipa_seldon.gateway.server import listen, serve_process
+
+    graph = graph_of(read_config(path, profile=False).pipeline)
+    listener = listen(host, port)
+
+    def announce(url: str) -> None:
+        click.echo(json.dumps({"url": url}))
+
+    asyncio.run(serve_process(create_app(graph, triton), listener, graph.slo, announce, parent_pid))

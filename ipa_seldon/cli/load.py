@@ -1,0 +1,151 @@
+"""``ipa-seldon load``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from ipa_seldon.cli.options import Seconds
+from ipa_seldon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ipa_seldon.loadgen import Payload, RequestRecord
+    from ipa_seldon.simulation.workload import Floats
+
+LEAD = 0.5
+"""Seconds between the first request and being ready for it, where no start is given."""
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command()
+@click.option("--url", required=True, help="The gateway, http://host:port.")
+@click.option("--pattern", help="steady-low, steady-high, bursty, fluctuating, ramp or diurnal.")
+@click.option("--trace", type=click.Path(path_type=Path), help="Requests per second: CSV second,rps or one a line.")
+@click.option("--duration", type=Seconds(), help="How long.  [default: the whole trace; a pattern: 180 s]")
+@click.option("--scale", type=POSITIVE, help="Requests/s at a pattern's peak; multiplies a trace.  [default: 1]")
+@click.option("--damping", type=POSITIVE, default=1.0, show_default=True, help="Divides the load.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of load, arrivals and images.")
+@click.option("--slo", type=Seconds(), help="End-to-end SLO.  [default: what the gateway announces]")
+@click.option("--start-at", type=float, metavar="EPOCH", help="When the load begins.  [default: at once]")
+@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Different images to send.")
+@click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request instead of images.")
+@click.option("--records", type=click.Path(path_type=Path), help="Write every request to this file, as JSON lines.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def load(url: str, slo: float | None, start_at: float | None, records: Path | None, output: str, **shape: Any) -> None:
+    """Send an open-loop load of images with known text to a gateway: exactly one of --pattern and --trace.
+
+    Requests leave as a Poisson process, whether or not earlier ones were answered. Ctrl-C ends it early and keeps what
+    was measured.
+    """
+    import asyncio
+
+    from ipa_seldon.loadgen.records import summary
+    from ipa_seldon.loadgen.sender import Target, announced_slo
+    from ipa_seldon.simulation.workload import poisson_arrivals
+
+    times = poisson_arrivals(_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
+    payloads = _payloads(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)))
+    target = Target(url, slo or asyncio.run(announced_slo(url)))
+    with ExitStack() as stack:
+        stream = stack.enter_context(_open(records)) if records else None
+        sent = asyncio.run(_send(target, payloads, times, start_at, stream))
+    figures = summary(sent)
+    if output == "json":
+        click.echo(json.dumps(figures, indent=2))
+    else:
+        _print_table(figures)
+
+
+_RATE_KEYS = ("pattern", "trace", "duration", "scale", "damping", "seed")
+
+
+def _rates(
+    pattern: str | None, trace: Path | None, duration: float | None, scale: float | None, damping: float, seed: int
+) -> Floats:
+    """Requests per second, from a pattern or a trace."""
+    import numpy as np
+
+    from ipa_seldon.simulation.workload import pattern_rates, scaled
+    from ipa_seldon.traces import read_trace
+
+    if (pattern is None) == (trace is None):
+        raise ConfigError("load: accepted: exactly one of --pattern and --trace")
+    seconds = None if duration is None else max(1, round(duration))
+    if trace is not None:
+        return scaled(np.array(read_trace(trace)[:seconds]), scale or 1.0, damping)
+    return scaled(pattern_rates(pattern or "", seconds or 180, scale or 1.0, seed), damping=damping)
+
+
+def _payloads(body: Path | None, seed: int, images: int) -> list[Payload]:
+    if body is None:
+        from ipa_seldon.demo.requests import text_payloads
+
+        return text_payloads(seed, images)
+    from ipa_seldon.loadgen import Payload
+
+    try:
+        return [Payload(body.read_bytes())]
+    except OSError as error:
+        raise ConfigError(f"{body}: the request cannot be read: {error.strerror or error}") from error
+
+
+def _open(records: Path) -> TextIO:
+    try:
+        return records.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise ConfigError(f"{records}: the records cannot be written: {error.strerror or error}") from error
+
+
+async def _send(
+    target: Any, payloads: list[Payload], times: Floats, start_at: float | None, stream: TextIO | None
+) -> list[RequestRecord]:
+    """Every request's record, each written to ``stream`` as it ends."""
+    import asyncio
+    import signal
+    import time
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ipa_seldon.loadgen.records import line_of
+    from ipa_seldon.loadgen.sender import Sender
+
+    stop, records = asyncio.Event(), []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("requests", total=len(times))
+
+        def keep(record: RequestRecord) -> None:
+            records.append(record)
+            progress.advance(bar)
+            if stream:
+                stream.write(line_of(record) + "\n")
+
+        start = time.time() + LEAD if start_at is None else start_at
+        await Sender(target, payloads, keep).send((start + times).tolist(), stop)
+    return records
+
+
+def _print_table(figures: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    latency, late = figures["latency"], figures["late_starts"]
+    rows = {
+        **{name: str(figures[name]) for name in ("requests", "completed", "late", "dropped", "failed")},
+        "SLO violations": f"{figures['violation_ratio']:.2%}",
+        **{f"latency {name}": "-" if value is None else f"{value * 1000:.0f} ms" for name, value in latency.items()},
+        "lines read exactly": "-" if figures["accuracy"] is None else f"{figures['accuracy']:.1%}",
+        "started late": f"{late['count']} (longest {late['longest'] * 1000:.0f} ms)" if late["count"] else "0",
+    }
+    table = Table(box=box.SIMPLE, show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)

@@ -1,0 +1,187 @@
+"""The gateway as an ASGI application: the routes of the Open Inference Protocol v2, arrivals and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ipa_seldon import __version__
+from ipa_seldon.gateway.arrivals import Arrivals
+from ipa_seldon.gateway.executor import Call, Executor
+from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.metrics import GatewayMetrics
+from ipa_seldon.gateway.protocol import PUID, REMAINING_SLO, RefusedError, read_budget, read_request, versions_header
+from ipa_seldon.gateway.service_times import ServiceTimes
+from ipa_seldon.gateway.triton import Triton
+
+Run = Callable[[Call], Awaitable[bytes]]
+
+CLIENT_GONE = 499
+"""The client closed the connection before its request was complete (the code nginx logs for this)."""
+
+
+class Gateway:
+    """The routes of one pipeline. ``triton`` is open while the application runs."""
+
+    def __init__(self, graph: Graph, triton_url: str) -> None:
+        self._graph = graph
+        self._triton_url = triton_url
+        self._metrics = GatewayMetrics(graph.name, graph.stages)
+        self._arrivals = Arrivals(time.time())
+        self._triton: Triton
+        self._executor: Executor
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Hold the connections to Triton while the application runs."""
+        del app
+        self._triton = Triton(self._triton_url)
+        times = ServiceTimes(self._graph, self._triton)
+        self._executor = Executor(self._graph, self._triton, self._metrics, times)
+        watching = asyncio.create_task(times.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            await self._triton.close()
+
+    async def infer_graph(self, request: Request) -> Response:
+        """POST /v2/models/infer: the whole graph."""
+        return await self._infer(request, self._executor.run)
+
+    async def infer_stage(self, request: Request) -> Response:
+        """POST /v2/models/{stage}[/versions/{version}]/infer: one stage alone."""
+        version = request.path_params.get("version")
+        return await self._infer(request, lambda call: self._executor.run_stage(call, self._stage_of(request), version))
+
+    async def _infer(self, request: Request, run: Run) -> Response:
+        """Count, answer within the budget, measure. The arrival counts before anything can fail."""
+        arrived = time.monotonic()
+        self._arrivals.count(time.time())
+        self._metrics.arrived()
+        headers = {PUID: request.headers.get(PUID) or uuid.uuid4().hex}
+        status, budget = 500, self._graph.slo
+        try:
+            budget = read_budget(request.headers.get(REMAINING_SLO), budget)
+            call = Call(headers[PUID], read_request(request.headers, await request.body()), arrived + budget)
+            body = await run(call)
+            headers |= self._served_by(call)
+            status = 200
+            return Response(body, headers=headers, media_type="application/json")
+        except RefusedError as refusal:
+            status = refusal.status
+            return JSONResponse({"error": refusal.reason}, status, headers)
+        except ClientDisconnect:
+            status = CLIENT_GONE
+            return Response(status_code=status, headers=headers)
+        finally:
+            seconds = time.monotonic() - arrived
+            self._metrics.answered(_outcome(status, seconds <= budget), status, seconds)
+
+    def _served_by(self, call: Call) -> dict[str, str]:
+        """What answered, as version numbers and, where they are known, as names of variants."""
+        names = {
+            stage: self._graph.variants[stage][version]
+            for stage, version in call.versions.items()
+            if version in self._graph.variants.get(stage, {})
+        }
+        served = {"Ipa-Versions": versions_header(call.versions, self._graph.stages)}
+        return served | ({"Ipa-Variants": versions_header(names, self._graph.stages)} if names else {})
+
+    def _stage_of(self, request: Request) -> str:
+        stage: str = request.path_params["stage"]
+        if stage not in self._graph.stages:
+            raise RefusedError(404, f"model {stage!r} is unknown; accepted: {', '.join(self._graph.stages)}")
+        return stage
+
+    async def metadata(self, request: Request) -> Response:
+        """GET /v2: what this is, and the SLO in seconds."""
+        del request
+        return JSONResponse(
+            {"name": self._graph.name, "version": __version__, "extensions": [], "slo": self._graph.slo}
+        )
+
+    async def live(self, request: Request) -> Response:
+        """GET /v2/health/live."""
+        del request
+        return JSONResponse({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        """GET /v2/health/ready: 200 when every stage is ready, else 503 naming those that are not."""
+        del request
+        ends = await asyncio.gather(*(self._is_ready(stage) for stage in self._graph.stages))
+        missing = [stage for stage, ready in zip(self._graph.stages, ends, strict=True) if not ready]
+        if missing:
+            return JSONResponse({"error": f"not ready: {', '.join(missing)}"}, 503)
+        return JSONResponse({"ready": True})
+
+    async def _is_ready(self, stage: str) -> bool:
+        try:
+            return (await self._triton.get(f"/v2/models/{stage}/ready")).status == 200
+        except (RefusedError, TimeoutError):
+            return False
+
+    async def stage_route(self, request: Request) -> Response:
+        """GET a stage's metadata or readiness, as Triton gives it."""
+        try:
+            self._stage_of(request)
+            status, body = await self._triton.get(request.url.path)
+        except RefusedError as refusal:
+            return JSONResponse({"error": refusal.reason}, refusal.status)
+        except TimeoutError:
+            return JSONResponse({"error": "the Triton server does not answer in time"}, 504)
+        return Response(body, status, media_type="application/json")
+
+    async def metrics(self, request: Request) -> Response:
+        """GET /metrics: the Prometheus text format."""
+        del request
+        return Response(self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def arrivals(self, request: Request) -> Response:
+        """GET /arrivals?seconds=N: requests received per complete second, the last one ending at ``end``."""
+        wanted = request.query_params.get("seconds", "120")
+        if not wanted.isdecimal():
+            return JSONResponse({"error": f"seconds: {wanted!r}; accepted: a whole number"}, 400)
+        end, counts = self._arrivals.series(time.time(), int(wanted))
+        return JSONResponse({"end": end, "counts": counts})
+
+
+def create_app(graph: Graph, triton_url: str) -> Starlette:
+    """The application for ``graph`` over the Triton server at ``triton_url`` (its HTTP endpoint)."""
+    gateway = Gateway(graph, triton_url)
+    stage = "/v2/models/{stage}"
+    routes = [
+        Route("/v2/models/infer", gateway.infer_graph, methods=["POST"]),
+        Route(f"{stage}/infer", gateway.infer_stage, methods=["POST"]),
+        Route(f"{stage}/versions/{{version:int}}/infer", gateway.infer_stage, methods=["POST"]),
+        Route("/v2", gateway.metadata),
+        Route("/v2/health/live", gateway.live),
+        Route("/v2/health/ready", gateway.ready),
+        *(Route(f"{stage}{part}", gateway.stage_route) for part in ("", "/ready")),
+        *(Route(f"{stage}/versions/{{version:int}}{part}", gateway.stage_route) for part in ("", "/ready")),
+        Route("/metrics", gateway.metrics),
+        Route("/arrivals", gateway.arrivals),
+    ]
+    return Starlette(routes=routes, lifespan=gateway.lifespan, exception_handlers={HTTPException: _http_error})
+
+
+def _outcome(status: int, in_time: bool) -> str:
+    if status == 200:
+        return "completed" if in_time else "late"
+    return "dropped" if status == 504 else "failed"
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """No such route or method, in the v2 error format."""
+    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
+    return JSONResponse({"error": f"{request.method} {request.url.path}: {detail}"}, status)

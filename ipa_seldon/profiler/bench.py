@@ -1,0 +1,134 @@
+"""One point on a real Triton: the latency of one batch and the throughput of one replica.
+
+Noise is met by rounds and the median over them: a stall of the machine spoils at most one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+import numpy as np
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Allocation
+from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
+from ipa_seldon.platforms.triton_server import TritonServer
+from ipa_seldon.profiler.clients import Clients, PointTimeoutError
+from ipa_seldon.profiler.table import Point, Row
+from ipa_seldon.specs.triton import model_configuration
+
+Request = Mapping[str, Any]
+"""The JSON body of a v2 inference request."""
+
+ROUNDS = 5
+WARM_UP_BATCHES = 3
+CAPTURED = 16
+"""Different inputs kept per stage."""
+CAPTURE_TIMEOUT = 60.0
+FILL_DELAY = 0.1
+"""Seconds a batch may wait to fill. Its requests leave together, so a full batch never waits that long."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """``seconds`` of measuring per point (a heavy point takes longer: it needs some batches in each round), and the
+    ``percentile`` of its batch latencies. A point that takes more than ``timeout`` seconds in all is given up.
+    """
+
+    seconds: float = 6.0
+    timeout: float = 60.0
+    percentile: float = 99.0
+
+
+class Bench:
+    """A Triton of its own to measure the stages of ``pipeline`` on; a context manager.
+
+    ``inputs(index)`` is the ``index``-th request to the pipeline's roots. A later stage is fed what the most accurate
+    variant of its (first) parent really answered.
+    """
+
+    def __init__(self, pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request]) -> None:
+        self._pipeline = pipeline
+        self._inputs = inputs
+        self._configurations = {s.name: read_configuration(repository, s.name) for s in pipeline.stages}
+        self._server = TritonServer(repository)
+        self._bodies: dict[str, list[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        try:
+            self._capture()
+        except BaseException:
+            self._server.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+
+    def measure(self, point: Point, effort: Effort) -> Row:
+        """PointTimeoutError when it takes too long; PlatformError when Triton refuses, with its reason."""
+        deadline = time.monotonic() + effort.timeout
+        try:
+            self._load(point, effort.timeout)
+            with self._clients(point, deadline) as clients:
+                return _rounds(clients, effort)
+        except PlatformError as error:
+            late = time.monotonic() >= deadline
+            # Whatever the point has queued must not weigh on the next one.
+            self._server.start()
+            if late:
+                raise PointTimeoutError(f"{point}: not measured within {effort.timeout:g} s") from error
+            raise
+
+    def _clients(self, point: Point, deadline: float) -> Clients:
+        return Clients(self._server.http_url, point.stage, self._bodies[point.stage], point.batch, deadline)
+
+    def _load(self, point: Point, timeout: float) -> None:
+        variant = self._pipeline.stage(point.stage).variant(point.variant)
+        allocation = Allocation(point.variant, replicas=1, cores=point.cores, batch=point.batch)
+        base = self._configurations[point.stage]
+        with TritonModels(self._server.grpc_url) as models:
+            models.load(point.stage, model_configuration(base, variant.version, allocation, FILL_DELAY), timeout)
+
+    def _capture(self) -> None:
+        """Send requests down the graph and keep what every stage is asked."""
+        parents: dict[str, str] = {}
+        for parent, child in self._pipeline.edges:
+            parents.setdefault(child, parent)
+        answers: dict[str, list[Request]] = {}
+        for stage in self._pipeline.stages:
+            if stage.name in parents:
+                requests = answers[parents[stage.name]]
+            else:
+                requests = [self._inputs(index) for index in range(CAPTURED)]
+            self._bodies[stage.name] = [json.dumps(request).encode() for request in requests]
+            if stage.name in parents.values():
+                best = max(stage.variants, key=lambda variant: variant.accuracy)
+                answers[stage.name] = self._answers(Point(stage.name, best.name, cores=1, batch=1))
+
+    def _answers(self, point: Point) -> list[Request]:
+        """The stage's answer to each of its inputs, as a request to the next stage."""
+        self._load(point, CAPTURE_TIMEOUT)
+        with self._clients(point, time.monotonic() + CAPTURE_TIMEOUT) as clients:
+            return [{"inputs": json.loads(clients.send(index))["outputs"]} for index in range(CAPTURED)]
+
+
+def _rounds(clients: Clients, effort: Effort) -> Row:
+    share = effort.seconds / (2 * ROUNDS)
+    latencies, throughputs, samples = [], [], 0
+    for _ in range(WARM_UP_BATCHES):
+        clients.batch()
+    for _ in range(ROUNDS):
+        batches = clients.batches(share)
+        latencies.append(float(np.percentile(batches, effort.percentile)))
+        throughputs.append(clients.saturate(share))
+        samples += len(batches)
+    return Row(median(latencies), median(throughputs), samples)

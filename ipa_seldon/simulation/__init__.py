@@ -1,0 +1,1 @@
+"""Simulated load, and what can be computed about a pipeline without a server."""

@@ -1,0 +1,1 @@
+"""Pure translation, both directions, between allocations and what a serving system stores."""

@@ -1,0 +1,74 @@
+"""Load traces from files: requests per second at 1 Hz."""
+
+from __future__ import annotations
+
+import csv
+import lzma
+from math import isfinite
+from pathlib import Path
+
+from ipa_seldon.errors import ConfigError
+
+SECOND, RATE = "second", "rps"
+LONGEST_JUMP = 86_400  # seconds: a larger one is a typing error, not a gap
+
+
+def read_trace(path: str | Path) -> list[float]:
+    """Requests/s of each second, oldest first; at least one value, all finite and >= 0.
+
+    A trace has one number a line, or is CSV with a header naming the columns ``second`` and ``rps`` (others are
+    ignored); either may be xz-compressed (``.xz``). A second that a CSV skips is 0, as a hole in a plain trace is.
+    Raises ConfigError naming file and line.
+    """
+    lines = _text(Path(path)).rstrip().splitlines()
+    if not lines:
+        raise ConfigError(f"{path}: the trace is empty; accepted: one number a line, or CSV with '{SECOND},{RATE}'")
+    if "," in lines[0]:
+        return _from_csv(str(path), lines)
+    return [_number(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: the trace cannot be read: {error.strerror or error}") from error
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a text trace, plain or xz-compressed: {error}") from error
+
+
+def _from_csv(path: str, lines: list[str]) -> list[float]:
+    rows = csv.reader(lines)
+    header = [name.strip() for name in next(rows)]
+    if SECOND not in header or RATE not in header:
+        raise ConfigError(
+            f"{path}, line 1: columns {', '.join(header)}; accepted: a header with '{SECOND}' and '{RATE}'"
+        )
+    second_at, rate_at = header.index(SECOND), header.index(RATE)
+    rates: list[float] = []
+    previous = None
+    for number, row in enumerate(rows, start=2):
+        place = f"{path}, line {number}"
+        if len(row) <= max(second_at, rate_at):
+            raise ConfigError(f"{place}: {len(row)} columns; accepted: {len(header)}, as in the header")
+        second = _number(place, row[second_at])
+        step = 1.0 if previous is None else second - previous
+        if not (step >= 1 and step == int(step) and step <= LONGEST_JUMP):
+            raise ConfigError(f"{place}: {SECOND} {row[second_at]!r}; accepted: whole seconds, rising, within a day")
+        rates.extend([0.0] * (int(step) - 1))
+        rates.append(_number(place, row[rate_at]))
+        previous = second
+    if not rates:
+        raise ConfigError(f"{path}: the trace has a header but no rows")
+    return rates
+
+
+def _number(place: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (isfinite(value) and value >= 0):
+        raise ConfigError(f"{place}: {text.strip()!r}; accepted: a number >= 0")
+    return value

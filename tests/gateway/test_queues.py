@@ -1,0 +1,71 @@
+"""The queue of a stage: capacity, order, patience, and nothing lost when somebody gives up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ipa_seldon.gateway.queues import StageQueue
+
+PATIENT = 60.0
+
+
+async def test_the_earliest_deadline_is_next() -> None:
+    """However they arrived, waiting requests enter by deadline; equal ones in order of arrival."""
+    queue = StageQueue(1)
+    await queue.enter(0.0, PATIENT)
+    entered: list[str] = []
+
+    async def wait(name: str, deadline: float) -> None:
+        await queue.enter(deadline, PATIENT)
+        entered.append(name)
+        queue.leave()
+
+    order = [("late", 9.0), ("first", 1.0), ("tie-a", 5.0), ("tie-b", 5.0)]
+    async with asyncio.TaskGroup() as tasks:
+        for name, deadline in order:
+            tasks.create_task(wait(name, deadline))
+        await asyncio.sleep(0)
+        queue.leave()
+    assert entered == ["first", "tie-a", "tie-b", "late"]
+
+
+async def test_never_more_inside_than_the_capacity() -> None:
+    """200 requests through a queue of 3: at most 3 inside at once, all served; a larger capacity takes effect."""
+    queue, inside, most = StageQueue(3), 0, 0
+
+    async def pass_through() -> None:
+        nonlocal inside, most
+        await queue.enter(1.0, PATIENT)
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        queue.leave()
+
+    await asyncio.gather(*(pass_through() for _ in range(200)))
+    assert most == 3
+    queue.capacity, most = 5, 0
+    await asyncio.gather(*(pass_through() for _ in range(50)))
+    assert most == 5
+
+
+async def test_who_gives_up_leaves_no_hole() -> None:
+    """Time-outs and cancellations neither block a turn nor use one up."""
+    queue = StageQueue(1)
+    await queue.enter(0.0, PATIENT)
+    with pytest.raises(TimeoutError):
+        await queue.enter(1.0, 0.001)
+    with pytest.raises(TimeoutError):
+        await queue.enter(1.0, -1.0)
+    cancelled = asyncio.create_task(queue.enter(1.0, PATIENT))
+    cancelled_as_it_enters = asyncio.create_task(queue.enter(2.0, PATIENT))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    queue.leave()
+    cancelled_as_it_enters.cancel()
+    await asyncio.wait([cancelled_as_it_enters])
+    await asyncio.wait_for(queue.enter(3.0, PATIENT), 5)
+    queue.leave()

@@ -1,0 +1,225 @@
+"""The open-loop sender and its command, against a small gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.server import listen, serving
+from ipa_seldon.loadgen import Payload, RequestOutcome, RequestRecord
+from ipa_seldon.loadgen.records import read_records
+from ipa_seldon.loadgen.sender import Sender, Target, announced_slo
+
+
+@dataclass
+class Answers:
+    """Answers request k with ``statuses[k]`` (200 past the end), once ``gate`` is set; knows when all have arrived."""
+
+    statuses: list[int] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    slos: list[float] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def infer(self, request: Request) -> Response:
+        """Answer like a gateway."""
+        k = len(self.slos)
+        self.slos.append(float(request.headers["Ipa-Remaining-Slo"]))
+        self.bodies.append(await request.body())
+        async with self.arrived:
+            self.arrived.notify_all()
+        await self.gate.wait()
+        status = self.statuses[k] if k < len(self.statuses) else 200
+        return JSONResponse({"outputs": []}, status, {"Ipa-Variants": "detect=v3@160x64;recognise=v6@160"})
+
+    async def wait_for(self, count: int) -> None:
+        """Until ``count`` requests have arrived."""
+        async with self.arrived:
+            await asyncio.wait_for(self.arrived.wait_for(lambda: len(self.slos) >= count), 20)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        """The URL while it is served."""
+
+        async def metadata(request: Request) -> Response:
+            del request
+            return JSONResponse({"name": "text", "slo": 0.7})
+
+        routes = [Route("/v2/models/infer", self.infer, methods=["POST"]), Route("/v2", metadata)]
+        async with serving(Starlette(routes=routes), listen("127.0.0.1", 0), 5.0) as url:
+            yield url
+
+
+def one_line(answer: bytes) -> int:
+    """A scorer that finds one line in an answer that is JSON."""
+    return len(json.loads(answer)) and 1
+
+
+PAYLOADS = [Payload(b'{"inputs": []}', 2, one_line), Payload(b'{"inputs": [1]}', 2, one_line)]
+
+
+async def test_stalled_server_does_not_delay_later_requests() -> None:
+    """Open loop: all requests leave though not one has been answered, and each has its record in the end."""
+    answers, records = Answers(), list[RequestRecord]()
+    async with answers.served() as url:
+        start = time.time()
+        sending = asyncio.create_task(
+            Sender(Target(url, 30.0), PAYLOADS, records.append).send(
+                [start + 0.01 * k for k in range(50)], asyncio.Event()
+            )
+        )
+        await answers.wait_for(50)
+        assert records == []
+        answers.gate.set()
+        await sending
+    assert sorted(record.index for record in records) == list(range(50))
+    assert all(record.outcome is RequestOutcome.COMPLETED for record in records)
+    assert all(record.due <= record.sent <= record.done for record in records)
+    assert answers.bodies.count(b'{"inputs": [1]}') == 25
+
+
+async def test_outcomes_scores_and_variants() -> None:
+    """200 in time, 504 and any other answer become COMPLETED, DROPPED and FAILED; only answers are scored."""
+    answers, records = Answers([200, 504, 503, 400]), list[RequestRecord]()
+    answers.gate.set()
+    async with answers.served() as url:
+        start = time.time()
+        await Sender(Target(url, 30.0), PAYLOADS, records.append).send(
+            [start + 0.2 * k for k in range(4)], asyncio.Event()
+        )
+    by_index = sorted(records, key=lambda record: record.index)
+    assert [record.outcome.value for record in by_index] == ["completed", "dropped", "failed", "failed"]
+    assert [record.status for record in by_index] == [200, 504, 503, 400]
+    assert [(record.matched, record.expected) for record in by_index] == [(1, 2), (0, 2), (0, 2), (0, 2)]
+    assert by_index[0].variants == {"detect": "v3@160x64", "recognise": "v6@160"}
+
+
+async def test_budget_counts_from_when_a_request_was_due() -> None:
+    """A request that leaves late has that much less left, an answer past the SLO is late, and neither is hidden."""
+    answers, records = Answers(), list[RequestRecord]()
+    answers.gate.set()
+    async with answers.served() as url:
+        await Sender(Target(url, 0.5), PAYLOADS, records.append).send([time.time() - 2.0], asyncio.Event())
+    assert answers.slos[0] < -1.5
+    assert records[0].sent - records[0].due >= 2.0
+    assert records[0].latency >= 2.0
+    assert records[0].outcome is RequestOutcome.LATE
+
+
+async def test_unanswered_requests_are_given_up() -> None:
+    """A server that never answers, or none at all, costs the timeout and leaves failed records."""
+    answers, records = Answers(), list[RequestRecord]()
+    async with answers.served() as url:
+        await asyncio.wait_for(
+            Sender(Target(url, 0.1, timeout=0.3), PAYLOADS, records.append).send([time.time()], asyncio.Event()), 10
+        )
+        answers.gate.set()
+    gone = Sender(Target(url, 0.1), PAYLOADS, records.append)
+    await gone.send([time.time()], asyncio.Event())
+    assert [(record.outcome, record.status) for record in records] == [(RequestOutcome.FAILED, 0)] * 2
+
+
+async def test_stop_keeps_what_there_is() -> None:
+    """Stopping starts no further request, awaits those under way for a bounded time, and records them all."""
+    answers, records, stop = Answers(), list[RequestRecord](), asyncio.Event()
+    async with answers.served() as url:
+        times = [time.time() + 3600.0 * (k // 3) for k in range(6)]
+        sending = asyncio.create_task(Sender(Target(url, 0.1), PAYLOADS, records.append).send(times, stop))
+        await answers.wait_for(3)
+        stop.set()
+        await asyncio.wait_for(sending, 20)
+        answers.gate.set()
+    assert sorted(record.index for record in records) == [0, 1, 2]
+
+
+async def test_slo_is_learnt_from_the_gateway() -> None:
+    """The gateway's metadata tells the SLO; a server that does not answer is one clear error."""
+    answers = Answers()
+    async with answers.served() as url:
+        assert await announced_slo(url) == 0.7
+    with pytest.raises(PlatformError, match="does not answer"):
+        await announced_slo(url)
+
+
+async def run_load(url: str, *options: str) -> asyncio.subprocess.Process:
+    """The command as a process of its own."""
+    command = "from ipa_seldon.cli import main; main()"
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", command, "load", "--url", url, *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_command_sends_a_trace(tmp_path: Path) -> None:
+    """``ipa-seldon load`` replays a trace from the given start, writes the records and prints the summary as JSON."""
+    (tmp_path / "trace.csv").write_text("second,rps\n0,40\n1,0\n2,80\n")
+    (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
+    answers = Answers()
+    answers.gate.set()
+    start = time.time() + 2.0
+    async with answers.served() as url:
+        process = await run_load(
+            *(url, "--trace", str(tmp_path / "trace.csv"), "--damping", "2", "--seed", "1", "--slo", "10"),
+            *("--body", str(tmp_path / "body.json"), "--records", str(tmp_path / "records.jsonl")),
+            *("--start-at", str(start), "-o", "json"),
+        )
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    figures: dict[str, Any] = json.loads(output)
+    records = read_records(tmp_path / "records.jsonl")
+    assert figures["requests"] == figures["completed"] == len(records) == len(answers.slos)
+    assert 30 <= len(records) <= 95
+    seconds = {int(record.due - start) for record in records}
+    assert seconds == {0, 2}
+
+
+async def test_command_keeps_its_records_on_interrupt(tmp_path: Path) -> None:
+    """Ctrl-C ends the command cleanly with the summary of what was sent."""
+    (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
+    answers = Answers()
+    answers.gate.set()
+    async with answers.served() as url:
+        process = await run_load(
+            *(url, "--pattern", "steady-high", "--scale", "50", "--duration", "1h"),
+            *("--body", str(tmp_path / "body.json"), "--records", str(tmp_path / "records.jsonl"), "-o", "json"),
+        )
+        await answers.wait_for(20)
+        process.send_signal(signal.SIGINT)
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    assert json.loads(output)["requests"] == len(read_records(tmp_path / "records.jsonl")) == len(answers.slos)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "exactly one of --pattern and --trace"),
+        (("--pattern", "calm"), "steady-low"),
+        (("--pattern", "ramp", "--trace", "x.csv"), "exactly one"),
+        (("--trace", "/nonexistent.csv"), "/nonexistent.csv"),
+        (("--pattern", "ramp", "--duration", "1", "--slo", "1", "--body", "/nonexistent"), "/nonexistent"),
+    ],
+)
+async def test_wrong_usage_is_one_line_and_exit_2(options: tuple[str, ...], words: str) -> None:
+    """What the operator got wrong is named in one line; exit code 2."""
+    process = await run_load("http://127.0.0.1:9", *options)
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert words in errors.decode()
+    assert "Traceback" not in errors.decode()

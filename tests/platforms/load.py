@@ -1,0 +1,96 @@
+"""A closed loop of clients against one Triton: each sends a number through both toy stages, over and over."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+CLIENTS = 4
+PATIENCE = 60.0
+
+
+def body(number: int, trace: int = 0) -> dict[str, Any]:
+    """The v2 request of one number."""
+    tensors = {"number": number, "trace": trace}
+    return {"inputs": [{"name": n, "shape": [1, 1], "datatype": "INT32", "data": [v]} for n, v in tensors.items()]}
+
+
+class Client:
+    """A kept connection."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+
+    def infer(self, model: str, request: dict[str, Any]) -> dict[str, int]:
+        """The outputs by name; raises HTTPException with Triton's words when it refuses."""
+        self._connection.request("POST", f"/v2/models/{model}/infer", json.dumps(request))
+        response = self._connection.getresponse()
+        answer = json.load(response)
+        if response.status != 200:
+            raise HTTPException(answer["error"])
+        return {output["name"]: output["data"][0] for output in answer["outputs"]}
+
+    def chain(self, number: int) -> dict[str, int]:
+        """Through ``double``, then ``increment``."""
+        first = self.infer("double", body(number))
+        return self.infer("increment", body(first["number"], first["trace"]))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@dataclass
+class Load:
+    """Runs while entered.
+
+    ``failures`` are the words of failed or wrong requests, ``traces`` what was answered, in order.
+    """
+
+    url: str
+    failures: list[str] = field(default_factory=list)
+    traces: list[int] = field(default_factory=list)
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    _progress: threading.Condition = field(default_factory=threading.Condition)
+    _ending: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        self._threads = [threading.Thread(target=self._run, args=(index,)) for index in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+        self.await_answers(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def await_answers(self, more: int) -> None:
+        """Return when ``more`` requests were answered after now, or one failed."""
+        with self._progress:
+            wanted = len(self.traces) + more
+            assert self._progress.wait_for(lambda: len(self.traces) >= wanted or self.failures, PATIENCE)
+
+    def _run(self, index: int) -> None:
+        client, number = Client(self.url), index
+        while not self._ending.is_set() and not self.failures:
+            number += 1
+            began = time.monotonic()
+            try:
+                answer = client.chain(number)
+                failure = "" if answer["number"] == 2 * number + 1 else f"{number} -> {answer}"
+            except (OSError, HTTPException, KeyError, ValueError) as error:
+                answer, failure = {}, repr(error)
+            with self._progress:
+                self.latencies.append((began, time.monotonic() - began))
+                if failure:
+                    self.failures.append(failure)
+                else:
+                    self.traces.append(answer["trace"])
+                self._progress.notify_all()
+        client.close()

@@ -1,0 +1,98 @@
+"""Allocations and Triton model configurations translate both ways."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict
+from hypothesis import given
+from hypothesis import strategies as st
+from tritonclient.grpc import model_config_pb2
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.pipeline import Variant
+from ipa_seldon.plan import Allocation
+from ipa_seldon.specs.triton import allocation_of, model_configuration, queue_delay
+
+VERSIONS = {1: "light", 2: "heavy", 7: "heaviest"}
+BASE: dict[str, Any] = {
+    "name": "detect",
+    "backend": "python",
+    "input": [{"name": "image", "data_type": "TYPE_STRING", "dims": ["1"]}],
+    "output": [{"name": "lines", "data_type": "TYPE_STRING", "dims": ["4"]}],
+    "parameters": {"weights": {"string_value": "somewhere"}},
+    "dynamic_batching": {"priority_levels": "4", "default_priority_level": "2"},
+}
+versions = st.sampled_from(sorted(VERSIONS))
+counts = st.integers(1, 1000)
+allocations = st.builds(Allocation, st.just("light"), counts, counts, counts)
+
+
+def variant(throughput: float) -> Variant:
+    return Variant("light", 0.5, 1, (1, 2), lambda cores, batch: 0.1, lambda cores, batch: throughput)
+
+
+def as_triton_reports(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Through JSON and Triton's own message type: unknown fields and wrong types raise."""
+    message = ParseDict(json.loads(json.dumps(configuration)), model_config_pb2.ModelConfig())
+    reported: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return reported
+
+
+@given(versions, allocations, st.floats(0, 10), st.floats(0.001, 100))
+def test_an_allocation_survives_the_round_trip(version: int, planned: Allocation, delay: float, timeout: float) -> None:
+    """What is read back from Triton's report of a configuration is the allocation it was made from."""
+    allocation = Allocation(VERSIONS[version], planned.replicas, planned.cores, planned.batch)
+    reported = as_triton_reports(model_configuration(BASE, version, allocation, delay, timeout))
+    assert allocation_of(reported, VERSIONS) == allocation
+
+
+@given(allocations)
+def test_what_the_plan_does_not_decide_stays_as_the_repository_has_it(allocation: Allocation) -> None:
+    """Inputs, outputs, back end, other parameters and priority levels are sent unchanged; the base is not touched."""
+    before = json.dumps(BASE)
+    made = model_configuration(BASE, 1, allocation)
+    assert {key: made[key] for key in ("name", "backend", "input", "output")} == {
+        key: BASE[key] for key in ("name", "backend", "input", "output")
+    }
+    assert made["parameters"]["weights"] == {"string_value": "somewhere"}
+    assert made["dynamic_batching"]["priority_levels"] == "4"
+    assert json.dumps(BASE) == before
+
+
+def test_queue_timeouts_are_sent_only_when_asked_for() -> None:
+    """They make Triton slow, so the repository's own are dropped; with one, a request may shorten it."""
+    base = {**BASE, "dynamic_batching": {"default_queue_policy": {"default_timeout_microseconds": "60000000"}}}
+    allocation = Allocation("light", 1, 1, 4)
+    assert "default_queue_policy" not in model_configuration(base, 1, allocation)["dynamic_batching"]
+    assert model_configuration(base, 1, allocation, timeout=2.0)["dynamic_batching"]["default_queue_policy"] == {
+        "timeout_action": "REJECT",
+        "default_timeout_microseconds": 2_000_000,
+        "allow_timeout_override": True,
+    }
+
+
+@given(allocations, st.floats(0.1, 1000), st.floats(0.01, 1))
+def test_a_batch_never_waits_longer_than_the_plan_charged(
+    allocation: Allocation, throughput: float, utilisation: float
+) -> None:
+    """At any load the stage can carry, the delay is at most (batch - 1) / load; a batch of one never waits."""
+    load = utilisation * allocation.replicas * throughput
+    delay = queue_delay(variant(throughput), allocation)
+    assert 0 <= delay <= (allocation.batch - 1) / load * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({}, "serves 0 chosen versions"),
+        ({"specific": {"versions": ["1", "2"]}}, "serves 2 chosen versions"),
+        ({"specific": {"versions": ["3"]}}, "version 3, which is no variant; variants are: 1, 2, 7"),
+    ],
+)
+def test_a_configuration_of_someone_else_is_named_in_one_line(policy: dict[str, Any], words: str) -> None:
+    """A model that serves anything but one known variant is an error that says what it serves."""
+    with pytest.raises(PlatformError, match=words):
+        allocation_of({"name": "detect", "version_policy": policy}, VERSIONS)
