@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,43 +10,38 @@ from numpy.typing import NDArray
 from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
 
 Flags = NDArray[np.bool_]
+_TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """``binding``: ``slo``, ``cores`` or ``none``, the constraint whose lifting would let the best other plan in;
-    ``runner_up``: the best feasible choice beside the one taken, None when there is none.
-
-    Both look at plans that differ from the taken one in a single stage.
-    """
-
-    binding: str
-    runner_up: tuple[int, ...] | None
-
-
-def explain(problem: MultipleChoice, choice: Sequence[int]) -> Explanation:
-    """The explanation of an optimal ``choice`` (one option index per stage)."""
-    taken = problem.objective(choice)
-    best_feasible, best_excluded = -np.inf, taken
-    binding, runner_up = "none", None
+def runner_up(problem: MultipleChoice, choice: Sequence[int]) -> tuple[int, ...] | None:
+    """The best feasible choice that differs from ``choice`` (one option index per stage) in a single stage."""
+    best, found = -np.inf, None
     for stage, objective, slo_met, budget_met in _exchanges(problem, choice):
         feasible = np.where(slo_met & budget_met, objective, -np.inf)
         feasible[choice[stage]] = -np.inf
         k = int(np.argmax(feasible))
-        if feasible[k] > best_feasible:
-            best_feasible = float(feasible[k])
-            runner_up = (*choice[:stage], k, *choice[stage + 1 :])
-        excluded = np.where(slo_met & budget_met, -np.inf, objective)
+        if feasible[k] > best:
+            best, found = float(feasible[k]), (*choice[:stage], k, *choice[stage + 1 :])
+    return found
+
+
+def binding(problem: MultipleChoice, choice: Sequence[int], allowed: Sequence[Flags]) -> str:
+    """``slo``, ``cores``, ``replicas`` or ``none``: the constraint that keeps the best better plan out.
+
+    Looked for among plans that differ from ``choice`` in a single stage; ``allowed[t]``, shape (k_t,), marks the
+    options of stage t within its limit of replicas.
+    """
+    best, name = problem.objective(choice) + _TOLERANCE, "none"
+    for stage, objective, slo_met, budget_met in _exchanges(problem, choice):
+        excluded = np.where(slo_met & budget_met & allowed[stage], -np.inf, objective)
         k = int(np.argmax(excluded))
-        if excluded[k] > best_excluded:
-            best_excluded = float(excluded[k])
-            binding = "cores" if slo_met[k] else "slo"
-    return Explanation(binding, runner_up)
+        if excluded[k] > best:
+            best = float(excluded[k])
+            name = "slo" if not slo_met[k] else "cores" if not budget_met[k] else "replicas"
+    return name
 
 
-def _exchanges(
-    problem: MultipleChoice, choice: Sequence[int]
-) -> Iterator[tuple[int, Floats, Flags, Flags]]:
+def _exchanges(problem: MultipleChoice, choice: Sequence[int]) -> Iterator[tuple[int, Floats, Flags, Flags]]:
     """Per stage: the objective and the two feasibilities of every option in it, the other stages as chosen."""
     taken_latency = [float(latency[k]) for latency, k in zip(problem.latency, choice, strict=True)]
     taken_cores = sum(float(cores[k]) for cores, k in zip(problem.cores, choice, strict=True))

@@ -100,10 +100,13 @@ class ForecasterSpec(Document):
 
 
 class DampingSpec(Document):
-    """Holds a switch back while the running plan still carries the load: for ``cooldown`` seconds after the last one,
-    and where the objective would gain less than ``gain``.
+    """Holds switches back. The rate decided for follows the forecast up at once, and down only when every forecast of
+    ``stabilization`` seconds was below it by more than the fraction ``tolerance``. While the running plan carries the
+    load: no switch for ``cooldown`` seconds after the last one, and none that gains the objective less than ``gain``.
     """
 
+    stabilization: Delay = 0.0
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     cooldown: Delay = 0.0
     gain: Weight = 0.0
 

@@ -1,11 +1,12 @@
-"""Wrappers that hold a switch back while the running plan still keeps its promises. None of them is a flag inside one.
+"""Wrappers that hold switches back. None of them is a flag inside an algorithm.
 
-A held proposal carries the plan that runs, ``held`` and the reason; a plan that no longer carries the load is always
+A held proposal carries the plan that runs, ``held`` and the reason; a plan that no longer keeps its promises is always
 replaced at once.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 from ipa_seldon.algorithms import Algorithm
@@ -31,6 +32,36 @@ class CoolDown:
         if observation.plan and dict(proposal.plan) != dict(observation.plan):
             self._last_switch = observation.time
         return proposal
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """As the wrapped algorithm values it."""
+        return self._algorithm.evaluate(plan, rate)
+
+
+class Stabilised:
+    """Decides for a rate that follows the forecast up at once, and down only when the load stays down: when every
+    forecast of the last ``seconds`` was below it by more than the fraction ``tolerance``.
+
+    Window and tolerance are those of Kubernetes' autoscaling/v2, on the forecast instead of the replicas, so that
+    whatever a lower load would change (variants, batches, cores) waits together.
+    """
+
+    def __init__(self, algorithm: Algorithm, seconds: float, tolerance: float) -> None:
+        self._algorithm = algorithm
+        self._seconds = seconds
+        self._tolerance = tolerance
+        self._recent: deque[tuple[float, float]] = deque()
+        self._rate = 0.0
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        """The wrapped algorithm's proposal for the stabilised rate."""
+        self._recent.append((observation.time, rate))
+        while self._recent[0][0] < observation.time - self._seconds:
+            self._recent.popleft()
+        highest = max(rate for _, rate in self._recent)
+        if not self._rate * (1 - self._tolerance) <= highest <= self._rate:
+            self._rate = highest
+        return self._algorithm.decide(self._rate, observation)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """As the wrapped algorithm values it."""

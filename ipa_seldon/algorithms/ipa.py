@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.algorithms import Settings
-from ipa_seldon.explanation import explain
+from ipa_seldon.explanation import binding, runner_up
 from ipa_seldon.options import StageOptions, Weights, prepare, undominated
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
@@ -29,13 +29,26 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """All options of one stage under one demand, as arrays of shape (k,); ``within`` marks those inside the limits."""
+
+    replicas: Floats
+    accuracy: Floats
+    penalty: Floats
+    latency: Floats
+    cores: Floats
+    within: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Candidates:
     """The undominated options of every stage under one demand: ``rows[t]`` are rows of the stage's prepared options,
-    ``replicas[t]`` goes with them, ``problem`` is what a solver takes.
+    ``columns`` describes all of them, ``problem`` (over the rows) is what a solver takes.
     """
 
+    demand: Demand
     rows: tuple[NDArray[np.intp], ...]
-    replicas: tuple[Floats, ...]
+    columns: tuple[Columns, ...]
     problem: MultipleChoice
 
 
@@ -56,9 +69,11 @@ class Ipa:
         choice = self._choose(candidates)
         if candidates is None or choice is None:
             return self._degraded(rate)
-        explanation = explain(candidates.problem, choice)
-        runner_up = explanation.runner_up and plan_to_json(self._plan(candidates, explanation.runner_up))
-        why = {"binding": explanation.binding, "runner_up": runner_up}
+        second = runner_up(candidates.problem, choice)
+        why = {
+            "binding": self._binding(candidates, choice),
+            "runner_up": second and plan_to_json(self._plan(candidates, second)),
+        }
         return replace(self._price(self._plan(candidates, choice), rate), why=why)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
@@ -70,48 +85,76 @@ class Ipa:
         return self._price(plan, rate)
 
     def _candidates(self, demand: Demand) -> Candidates | None:
-        """The options that carry the demand; None when a stage has none."""
-        measure, budget = self.settings.measure, self.pipeline.cores
-        is_product = measure in (AccuracyMeasure.PRODUCT, AccuracyMeasure.RANK)
-        alpha = demand.weights.alpha / (len(self.options) if measure is AccuracyMeasure.AVERAGE else 1)
-        rows, counts, columns = [], [], []
-        for options in self.options:
-            replicas = options.replicas(demand.rate)
-            most = np.inf if budget is None else budget
-            keep = np.flatnonzero((replicas <= options.stage.max_replicas) & (replicas * options.cores <= most))
-            if not len(keep):
-                return None
-            cores = (replicas * options.cores)[keep]
-            penalty = demand.weights.beta * cores + demand.weights.delta * options.batch[keep]
-            latency, accuracy = options.delay(demand.offered)[keep], options.accuracy[keep]
-            worth = [-accuracy, penalty] if is_product else [penalty - alpha * accuracy]
-            best = undominated([latency, *worth, *([] if budget is None else [cores])])
-            rows.append(keep[best])
-            counts.append(replicas[keep][best])
-            columns.append((accuracy[best], penalty[best], latency[best], cores[best]))
-        accuracies, penalties, latencies, core_counts = zip(*columns, strict=True)
-        problem = MultipleChoice(
-            accuracy=accuracies,
-            penalty=penalties,
-            latency=latencies,
-            cores=core_counts,
+        """The options that carry the demand within the limits; None when a stage has none."""
+        columns = tuple(self._columns(options, demand) for options in self.options)
+        if not all(column.within.any() for column in columns):
+            return None
+        rows = tuple(self._undominated(column, self._alpha(demand)) for column in columns)
+        return Candidates(demand, rows, columns, self._problem(columns, rows, demand))
+
+    def _columns(self, options: StageOptions, demand: Demand) -> Columns:
+        replicas = options.replicas(demand.rate)
+        cores = replicas * options.cores
+        budget = np.inf if self.pipeline.cores is None else self.pipeline.cores
+        return Columns(
+            replicas=replicas,
+            accuracy=options.accuracy,
+            penalty=demand.weights.beta * cores + demand.weights.delta * options.batch,
+            latency=options.delay(demand.offered),
+            cores=cores,
+            within=(replicas <= options.stage.max_replicas) & (cores <= budget),
+        )
+
+    def _undominated(self, column: Columns, alpha: float) -> NDArray[np.intp]:
+        """Rows within the limits that no other one beats in latency, in worth and, under a budget, in cores."""
+        keep = np.flatnonzero(column.within)
+        accuracy, penalty = column.accuracy[keep], column.penalty[keep]
+        worth = [-accuracy, penalty] if self._is_product else [penalty - alpha * accuracy]
+        cores = [] if self.pipeline.cores is None else [column.cores[keep]]
+        return keep[undominated([column.latency[keep], *worth, *cores])]
+
+    def _problem(self, columns: Sequence[Columns], rows: Sequence[NDArray[np.intp]], demand: Demand) -> MultipleChoice:
+        pairs = list(zip(columns, rows, strict=True))
+        return MultipleChoice(
+            accuracy=tuple(column.accuracy[keep] for column, keep in pairs),
+            penalty=tuple(column.penalty[keep] for column, keep in pairs),
+            latency=tuple(column.latency[keep] for column, keep in pairs),
+            cores=tuple(column.cores[keep] for column, keep in pairs),
             paths=self.paths,
             slo=demand.slo,
-            alpha=alpha,
-            measure=AccuracyMeasure.PRODUCT if is_product else AccuracyMeasure.SUM,
-            budget=budget,
+            alpha=self._alpha(demand),
+            measure=AccuracyMeasure.PRODUCT if self._is_product else AccuracyMeasure.SUM,
+            budget=self.pipeline.cores,
         )
-        return Candidates(tuple(rows), tuple(counts), problem)
+
+    @property
+    def _is_product(self) -> bool:
+        return self.settings.measure in (AccuracyMeasure.PRODUCT, AccuracyMeasure.RANK)
+
+    def _alpha(self, demand: Demand) -> float:
+        """What a unit of summed or multiplied accuracy is worth."""
+        stages = len(self.options) if self.settings.measure is AccuracyMeasure.AVERAGE else 1
+        return demand.weights.alpha / stages
+
+    def _binding(self, candidates: Candidates, choice: Sequence[int]) -> str:
+        """The constraint that keeps a better plan out, among all options, those beyond the limits included."""
+        every = [np.arange(len(column.within)) for column in candidates.columns]
+        chosen = [int(rows[k]) for rows, k in zip(candidates.rows, choice, strict=True)]
+        allowed = [
+            column.replicas <= options.stage.max_replicas
+            for column, options in zip(candidates.columns, self.options, strict=True)
+        ]
+        return binding(self._problem(candidates.columns, every, candidates.demand), chosen, allowed)
 
     def _choose(self, candidates: Candidates | None) -> tuple[int, ...] | None:
         return None if candidates is None else self.settings.solver.choose(candidates.problem).choice
 
     def _plan(self, candidates: Candidates, choice: Sequence[int]) -> Plan:
-        chosen = zip(self.options, candidates.rows, candidates.replicas, choice, strict=True)
-        return {
-            options.stage.name: (options.allocation(int(rows[k]), replicas[k]),)
-            for options, rows, replicas, k in chosen
-        }
+        plan = {}
+        for options, rows, column, k in zip(self.options, candidates.rows, candidates.columns, choice, strict=True):
+            row = int(rows[k])
+            plan[options.stage.name] = (options.allocation(row, column.replicas[row]),)
+        return plan
 
     def _price(self, plan: Plan, rate: float) -> Proposal:
         """Objective, accuracy, cost and predicted latency of a plan; degraded where it breaks a promise at ``rate``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -55,8 +56,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point. Exit codes: 0 ok, 1 error, 2 usage or bad input, 3 degraded."""
+    # Matrices are tiny here: the threads of numpy's and scipy's algebra would only spin beside the servers.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        code = cli.main(args=arguments, standalone_mode=False)
+        code = cli.main(args=arguments, standalone_mode=False, auto_envvar_prefix="IPA_SELDON")
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -21,6 +21,9 @@ class Stage(Protocol):
     input_name: str
     output_name: str
 
+    def warm_up(self) -> None:
+        """Compute something once: the first run of a network takes several times as long as the following ones."""
+
     def parse(self, row: Row) -> Any:
         """One row as the stage wants it; ValueError with the reason that its sender shall read."""
 
@@ -38,6 +41,8 @@ def serve(make: Callable[[Path, int], Stage]) -> type:
             parameters = json.loads(args["model_config"]).get("parameters", {})
             values = {key: value["string_value"] for key, value in parameters.items()}
             self.stage = self.make_stage(weights_directory(values), int(values.get("intra_op_num_threads", "1")))
+            # Before Triton calls the instance ready, so that no request pays for it.
+            self.stage.warm_up()
 
         def execute(self, requests: list[Any]) -> list[Any]:
             return execute(self.stage, requests)

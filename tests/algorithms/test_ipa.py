@@ -218,7 +218,12 @@ def test_the_explanation_names_what_binds_and_the_runner_up() -> None:
     weights = Weights(alpha=2.0, beta=0.0)
     dear = make_variant("good", 0.9, {(4, 1): (0.1, 10.0)})
     budget = Pipeline("p", (Stage("a", (fast, dear)),), (), slo=1.0, max_batch=1, cores=3)
-    assert ipa(budget, weights=weights).decide(5.0, NOTHING).plan["a"][0].variant == "fast"
+    assert ipa(budget, weights=weights).decide(5.0, NOTHING).why["binding"] == "cores"
+    one_replica = Pipeline("p", (Stage("a", (fast, good), max_replicas=1),), (), slo=1.0, max_batch=1)
+    slower = make_variant("good", 0.9, {(1, 1): (0.3, 3.0)})
+    few = dataclasses.replace(one_replica, stages=(Stage("a", (fast, slower), max_replicas=1),))
+    assert ipa(one_replica, weights=weights).decide(5.0, NOTHING).why["binding"] == "none"
+    assert ipa(few, weights=weights).decide(5.0, NOTHING).why["binding"] == "replicas"
 
 
 def test_baselines_keep_their_variants() -> None:

@@ -42,6 +42,10 @@ class Detector:
         self._input = self._session.get_inputs()[0].name
         self._size = size
 
+    def warm_up(self) -> None:
+        """One run over an empty snippet."""
+        self.detect([np.zeros(self._size[::-1], np.uint8)])
+
     def parse(self, row: list[bytes]) -> Image:
         """The snippet of one request; ValueError when it is no image."""
         return decode(row[0])

@@ -30,6 +30,10 @@ class Recogniser:
         characters = self._session.get_modelmeta().custom_metadata_map["character"]
         self._characters = np.array(["", *characters.split("\n"), " "])
 
+    def warm_up(self) -> None:
+        """One run over two empty lines, as most snippets have."""
+        self.read([np.zeros((LINE_HEIGHT, self._width), np.uint8)] * 2)
+
     def parse(self, row: list[bytes]) -> list[Image | None]:
         """The lines of one request, None where the string is empty; ValueError when one is no image."""
         return [decode(text) if text else None for text in row]

@@ -1,0 +1,160 @@
+"""Config to the parts of the loop: the only module that knows every kind of part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ipa_seldon import plugins
+from ipa_seldon.algorithms import ALGORITHMS, Algorithm, Settings
+from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
+from ipa_seldon.config import Config, with_profiles
+from ipa_seldon.controller import Controller, Listener, think
+from ipa_seldon.errors import ConfigError, IpaSeldonError
+from ipa_seldon.forecasters import Forecaster, ForecastSettings
+from ipa_seldon.forecasters.quantile import build_forecaster as wrapped_forecaster
+from ipa_seldon.options import Weights
+from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
+from ipa_seldon.platforms import Platform
+from ipa_seldon.profiles import slowed
+from ipa_seldon.solvers import SOLVERS, Solver
+
+if TYPE_CHECKING:
+    from ipa_seldon.gateway.process import GatewayProcess
+    from ipa_seldon.platforms.local import LocalPlatform
+
+
+def build_solver(name: str) -> Solver:
+    """The solver of that name."""
+    solver: Solver = plugins.load("solver", name, SOLVERS)()
+    return solver
+
+
+def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
+    """What the config's algorithm is built with; ``solver`` overrides the config's choice."""
+    spec = config.spec
+    return Settings(
+        solver=build_solver(solver or spec.solver),
+        measure=spec.objective.accuracy,
+        weights=Weights(spec.objective.alpha, spec.objective.beta, spec.objective.delta),
+        variable_cores=spec.allocation == "variable",
+    )
+
+
+def build_algorithm(config: Config, algorithm: str | None = None, solver: str | None = None) -> Algorithm:
+    """The config's algorithm with its damping; ``algorithm`` and ``solver`` override the config's choice."""
+    spec = config.spec
+    factory = plugins.load("algorithm", algorithm or spec.algorithm, ALGORITHMS)
+    built: Algorithm = factory(config.pipeline, algorithm_settings(config, solver))
+    if spec.damping.stabilization or spec.damping.tolerance:
+        built = Stabilised(built, spec.damping.stabilization, spec.damping.tolerance)
+    if spec.damping.gain:
+        built = MinimumGain(built, spec.damping.gain)
+    if spec.damping.cooldown:
+        built = CoolDown(built, spec.damping.cooldown)
+    return built
+
+
+def build_forecaster(config: Config) -> Forecaster:
+    """The config's forecaster, with its quantile."""
+    spec = config.spec.forecaster
+    return wrapped_forecaster(
+        ForecastSettings(
+            name=spec.name,
+            window=spec.window,
+            aggregate=spec.aggregate,
+            horizon=spec.horizon,
+            quantile=None if spec.quantile == "none" else spec.quantile,
+            order=spec.order,
+        )
+    )
+
+
+def replay_decisions(config: Config, algorithm: str, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """Decide again from the logged observations; every difference in rate or plan, as JSON types; empty when none."""
+    forecaster, decider = build_forecaster(config), build_algorithm(config, algorithm)
+    differences = []
+    for tick, decision in enumerate(decisions):
+        if decision.outcome is Outcome.FAILED and not decision.observation.arrivals:
+            continue  # nothing was observed, so nothing was thought
+        try:
+            thought = think(forecaster, decider, decision.observation)
+        except IpaSeldonError:
+            thought = None
+        logged = (decision.rate, decision.proposal and plan_to_json(decision.proposal.plan))
+        again = (thought and thought.rate, thought and plan_to_json(thought.proposal.plan))
+        for what, one, other in zip(("rate", "plan"), logged, again, strict=True):
+            if one != other:
+                differences.append({"tick": tick, "what": what, "logged": one, "replayed": other})
+    return differences
+
+
+def first_plan(algorithm: Algorithm) -> Plan:
+    """What runs before any load was measured: the plan for none."""
+    return algorithm.decide(0.0, Observation(time=0.0, arrivals=(), plan={})).plan
+
+
+@dataclass(frozen=True)
+class LocalServing:
+    """A pipeline that is served on this machine: ``gateway`` in front of the Triton that ``platform`` owns."""
+
+    platform: LocalPlatform
+    gateway: GatewayProcess
+
+
+def repository_of(config: Config) -> Path:
+    """The config's Triton model repository; ConfigError when the file names none."""
+    if config.repository is None:
+        raise ConfigError(f"{config.path}: spec.repository: missing; accepted: a Triton model repository")
+    return config.repository
+
+
+def time_shared(config: Config) -> tuple[Config, str]:
+    """The config as it holds where the budget of cores exceeds this machine's, and that in words (empty: it does not).
+
+    A profile promises every core in full. Where a full budget must share fewer cores, each is promised its part.
+    """
+    budget, cores = config.pipeline.cores, os.cpu_count() or 1
+    if budget is None or budget <= cores:
+        return config, ""
+    words = f"a budget of {budget} shares {cores} cores; the profile's times are scaled by {budget / cores:.2f}"
+    return with_profiles(config, slowed(config.profiles, budget / cores)), words
+
+
+@contextmanager
+def serve_locally(
+    config: Config, plan: Plan, port: int = 0, log_directory: Path | None = None
+) -> Iterator[LocalServing]:
+    """Serve ``plan`` until the context ends; ``port`` is the gateway's, 0 takes a free one.
+
+    Triton's log goes to ``log_directory`` where given. ConfigError when the file names no model repository.
+    """
+    from ipa_seldon.gateway.process import GatewayProcess
+    from ipa_seldon.platforms.local import LocalPlatform
+
+    repository = repository_of(config)
+    spec = config.spec.forecaster
+    # A forecast is judged once its horizon is over, so the history reaches back over window and horizon.
+    seconds = int(spec.window + spec.horizon + config.spec.interval)
+
+    def arrivals(now: float) -> list[float]:
+        return gateway.arrivals(now, seconds)
+
+    platform = LocalPlatform(config.pipeline, repository, arrivals, work_directory=log_directory)
+    with platform:
+        platform.start(plan)
+        gateway = GatewayProcess(config.path, platform.server.http_url, port)
+        with gateway:
+            yield LocalServing(platform, gateway)
+
+
+def build_controller(
+    config: Config, platform: Platform, algorithm: Algorithm, listeners: Sequence[Listener]
+) -> Controller:
+    """The config's loop over ``platform``."""
+    return Controller(platform, build_forecaster(config), algorithm, listeners, clock=perf_counter)

@@ -1,0 +1,100 @@
+"""The loop's one step: observe, forecast, decide, apply. It never dies of a fault and never hides one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ipa_seldon.algorithms import Algorithm
+from ipa_seldon.errors import IpaSeldonError
+from ipa_seldon.forecasters import Forecaster
+from ipa_seldon.plan import Decision, Observation, Outcome, Plan, Proposal, Status
+from ipa_seldon.platforms import Platform
+
+Listener = Callable[[Decision], None]
+
+
+@dataclass(frozen=True)
+class Thought:
+    """Steps 2 and 3 of the loop, which are pure: the forecast rate and the proposal made for it."""
+
+    rate: float
+    proposal: Proposal
+
+
+def think(forecaster: Forecaster, algorithm: Algorithm, observation: Observation) -> Thought | None:
+    """Forecast and decide from an observation; None where not one arrival was measured.
+
+    The same sequence of observations gives the same thoughts: this is what an audit log replays.
+    """
+    rate = forecaster.forecast(observation.time, observation.arrivals)
+    if not any(math.isfinite(count) for count in observation.arrivals):
+        return None
+    return Thought(rate, algorithm.decide(rate, observation))
+
+
+class Controller:
+    """Owns no clock: ``step`` is told the time (seconds since the epoch), ``clock`` (seconds) only measures spans."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        forecaster: Forecaster,
+        algorithm: Algorithm,
+        listeners: Sequence[Listener] = (),
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._platform = platform
+        self._forecaster = forecaster
+        self._algorithm = algorithm
+        self._listeners = tuple(listeners)
+        self._clock = clock
+
+    def step(self, now: float) -> Decision:
+        """One round; the decision goes to every listener and is returned. Faults below it end as ``failed``."""
+        decision = self._decide(now)
+        for listener in self._listeners:
+            listener(decision)
+        return decision
+
+    def _decide(self, now: float) -> Decision:
+        try:
+            observation = self._platform.observe(now)
+        except IpaSeldonError as error:
+            return Decision(Observation(now, (), {}), Outcome.FAILED, error=f"observe: {error}")
+        begin = self._clock()
+        try:
+            thought = think(self._forecaster, self._algorithm, observation)
+        except IpaSeldonError as error:
+            return Decision(observation, Outcome.FAILED, error=f"decide: {error}", seconds=self._clock() - begin)
+        seconds = self._clock() - begin
+        if thought is None:
+            return Decision(observation, Outcome.NO_DATA, seconds=seconds)
+        return self._apply(observation, thought, seconds)
+
+    def _apply(self, observation: Observation, thought: Thought, seconds: float) -> Decision:
+        proposal, rate = thought.proposal, thought.rate
+        if same_plan(proposal.plan, observation.plan):
+            return Decision(observation, _outcome(proposal, changed=False), rate, proposal, seconds=seconds)
+        begin = self._clock()
+        try:
+            self._platform.apply(proposal.plan)
+        except IpaSeldonError as error:
+            spent = self._clock() - begin
+            return Decision(observation, Outcome.FAILED, rate, proposal, f"apply: {error}", seconds, spent)
+        spent = self._clock() - begin
+        return Decision(observation, _outcome(proposal, changed=True), rate, proposal, "", seconds, spent)
+
+
+def same_plan(one: Plan, other: Plan) -> bool:
+    """Whether two plans allocate the same to every stage."""
+    return {stage: tuple(a) for stage, a in one.items()} == {stage: tuple(a) for stage, a in other.items()}
+
+
+def _outcome(proposal: Proposal, changed: bool) -> Outcome:
+    if proposal.status is Status.DEGRADED:
+        return Outcome.DEGRADED
+    if proposal.held:
+        return Outcome.HELD
+    return Outcome.APPLIED if changed else Outcome.UNCHANGED

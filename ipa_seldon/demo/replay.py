@@ -1,0 +1,122 @@
+"""One run of the demo: serve the pipeline, replay the load against it, adapt it until the last answer."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan, serve_locally
+from ipa_seldon.config import Config
+from ipa_seldon.demo.live import LiveView, Scene
+from ipa_seldon.demo.summary import RunResult
+from ipa_seldon.driver import drive
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.loadgen import RequestRecord
+from ipa_seldon.loadgen.records import record_of
+from ipa_seldon.plan import Decision
+from ipa_seldon.telemetry.audit import AuditLog
+
+ADAPTIVE = "adaptive"
+FIXED = {"lightest": "fa2-low", "heaviest": "fa2-high"}
+LEAD = 5.0
+"""Seconds between starting the load generator and its first request: it renders its images in that time."""
+REFRESH = 0.5
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is replayed: the arguments of ``ipa-seldon load`` that shape it, its length in seconds, and it in words."""
+
+    arguments: tuple[str, ...]
+    duration: float
+    words: str
+
+
+def replay(name: str, config: Config, load: Load, directory: Path) -> RunResult:
+    """The run called ``name``: "adaptive", or a name in FIXED. Logs and records go to ``directory``."""
+    algorithm_name = FIXED.get(name, config.spec.algorithm)
+    algorithm = build_algorithm(config, algorithm_name)
+    decisions: list[Decision] = []
+    records = RecordTail(directory / f"{name}-requests.jsonl")
+    with (
+        serve_locally(config, first_plan(algorithm), log_directory=directory / f"{name}-triton") as serving,
+        AuditLog(directory / f"{name}-audit.jsonl", config, algorithm_name) as audit,
+    ):
+        start = math.ceil(time.time()) + LEAD
+        scene = Scene(name, config.pipeline.slo, config.pipeline.percentile, start, load.duration)
+        with LiveView(scene) as view, _generator(serving.gateway.url, config, load, start, records.path) as generator:
+
+            def show(decision: Decision) -> None:
+                decisions.append(decision)
+                view.update(decision, records.fresh())
+
+            def wait(seconds: float) -> bool:
+                """Wait, with the view kept fresh; True once the generator has ended."""
+                until = time.monotonic() + seconds
+                while generator.poll() is None and (left := until - time.monotonic()) > 0:
+                    with suppress(subprocess.TimeoutExpired):
+                        generator.wait(min(left, REFRESH))
+                    view.progress(time.time(), records.fresh())
+                return generator.poll() is not None
+
+            wait(max(start - time.time(), 0.0))
+            drive(build_controller(config, serving.platform, algorithm, (audit, show)), config.spec.interval, wait)
+            view.progress(time.time(), records.fresh())
+            if generator.returncode:
+                raise PlatformError(f"the load generator failed (exit code {generator.returncode})")
+    return RunResult(
+        name=name,
+        slo=config.pipeline.slo,
+        percentile=config.pipeline.percentile,
+        start=start,
+        end=start + load.duration,
+        decisions=tuple(decisions),
+        records=tuple(records.all),
+        pipeline=config.pipeline,
+    )
+
+
+class RecordTail:
+    """Reads the records that the load generator appends to a file, each once."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self.path = path
+        self.all: list[RequestRecord] = []
+        self._position = 0
+
+    def fresh(self) -> Sequence[RequestRecord]:
+        """Records that were completed since the last call."""
+        if not self.path.exists():
+            return ()
+        with self.path.open(encoding="utf-8") as stream:
+            stream.seek(self._position)
+            text = stream.read()
+        whole, newline, _ = text.rpartition("\n")
+        if not newline:
+            return ()
+        self._position += len((whole + newline).encode())
+        records = [record_of(line) for line in whole.splitlines()]
+        self.all.extend(records)
+        return records
+
+
+@contextmanager
+def _generator(url: str, config: Config, load: Load, start: float, records: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [
+        *(sys.executable, "-m", "ipa_seldon", "load", "--url", url, "--slo", str(config.pipeline.slo)),
+        *("--start-at", str(start), "--records", str(records), "--output", "json", *load.arguments),
+    ]
+    # A session of its own: Ctrl-C reaches this process alone, which then ends the generator in order.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,123 @@
+"""Roll a forecaster over a trace and say how well it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.forecasters import Forecaster, ForecastSettings
+
+PINBALL = 0.95
+HOUR = 3600
+SHORTEST_HOLE = 10  # seconds
+MISSED = 20.0  # requests: under Poisson arrivals, a silence this long has a chance of exp(-20)
+
+
+class CountingForecaster(Forecaster, Protocol):
+    """A forecaster that counts how often it had to make do."""
+
+    fallbacks: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One forecaster on one trace; y is the horizon's true maximum, p the forecast.
+
+    ``smape``: 100 * mean(|y - p| / ((y + p) / 2)), % (0 where both are 0). ``steps_under``: % of the steps with
+    p < y; ``worst_hour_under``: the same in the worst full hour (of the whole trace, if it is shorter).
+    ``mean_over``: 100 * mean(max(p - y, 0) / max(y, 1)), %. ``pinball_loss``: requests/s, at 0.95.
+    ``milliseconds_median``, ``milliseconds_max``: of one call. ``next_rate``: requests/s, the forecast at the end.
+    """
+
+    steps: int
+    smape: float
+    steps_under: float
+    worst_hour_under: float
+    mean_over: float
+    pinball_loss: float
+    milliseconds_median: float
+    milliseconds_max: float
+    fallbacks: int
+    next_rate: float
+
+
+def evaluate(
+    forecaster: CountingForecaster,
+    trace: Sequence[float],
+    settings: ForecastSettings,
+    clock: Callable[[], float],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
+    """Forecast every ``settings.aggregate`` seconds from the first full window on, as a controller would.
+
+    ``clock`` (seconds) times the calls; ``progress`` receives the seconds done at every step.
+    Raises ValueError when the trace is shorter than a window and a horizon.
+    """
+    window, stride, horizon = int(settings.window), int(settings.aggregate), int(settings.horizon)
+    times = range(window, len(trace) - horizon + 1, stride)
+    if not times:
+        raise ValueError(f"{len(trace)} s of trace; accepted: at least window and horizon, {window + horizon} s")
+    # A horizon is scored at the first call after its end, and its start must still be seen then.
+    remembered = max(window, horizon + stride)
+    truth, forecasts, seconds = (np.zeros(len(times)) for _ in range(3))
+    for step, now in enumerate(times):
+        arrivals = trace[max(0, now - remembered) : now]
+        started = clock()
+        forecasts[step] = forecaster.forecast(float(now), arrivals)
+        seconds[step] = clock() - started
+        truth[step] = max(trace[now : now + horizon])
+        progress(now)
+    fallbacks = forecaster.fallbacks
+    following = forecaster.forecast(float(len(trace)), trace[max(0, len(trace) - remembered) :])
+    return _measure(truth, forecasts, HOUR // stride, (seconds, fallbacks, following))
+
+
+def _measure(
+    truth: NDArray[np.float64],
+    forecasts: NDArray[np.float64],
+    hour: int,
+    call: tuple[NDArray[np.float64], int, float],
+) -> Evaluation:
+    error = truth - forecasts
+    under = error > 1e-9
+    hours = [under[start : start + hour].mean() for start in range(0, len(under) - hour + 1, hour)] or [under.mean()]
+    middle = (truth + forecasts) / 2
+    seconds, fallbacks, following = call
+    return Evaluation(
+        steps=len(truth),
+        smape=100 * float(np.mean(np.abs(error) / np.where(middle > 0, middle, 1.0))),
+        steps_under=100 * float(under.mean()),
+        worst_hour_under=100 * float(max(hours)),
+        mean_over=100 * float(np.mean(np.maximum(-error, 0) / np.maximum(truth, 1.0))),
+        pinball_loss=float(np.mean(np.maximum(PINBALL * error, (PINBALL - 1) * error))),
+        milliseconds_median=1000 * float(np.median(seconds)),
+        milliseconds_max=1000 * float(seconds.max()),
+        fallbacks=fallbacks,
+        next_rate=following,
+    )
+
+
+def without_holes(trace: Sequence[float]) -> list[float]:
+    """The trace without its holes: runs of zeros so long that the recording, not the load, must have stopped.
+
+    A run counts as a hole when it lasts at least 10 s and the load of the minute before it would have sent at least
+    20 requests meanwhile.
+    """
+    kept: list[float] = []
+    start = 0
+    while start < len(trace):
+        end = start
+        while end < len(trace) and trace[end] == 0:
+            end += 1
+        before = kept[-60:]
+        missed = (end - start) * sum(before) / max(1, len(before))
+        if end - start < SHORTEST_HOLE or missed < MISSED:
+            kept.extend(trace[start:end])
+        if end < len(trace):
+            kept.append(trace[end])
+        start = end + 1
+    return kept

@@ -1,0 +1,168 @@
+"""The audit log: JSON lines, the first describes the configuration, every other one is one decision.
+
+A log is complete: the configuration, its profile and every observation are in it, so it can be decided again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from ipa_seldon.config import Config, make_config, parse_document
+from ipa_seldon.errors import ConfigError
+from ipa_seldon.plan import (
+    Decision,
+    Observation,
+    Outcome,
+    Proposal,
+    Status,
+    allocated_cores,
+    plan_from_json,
+    plan_to_json,
+)
+from ipa_seldon.profiles import Measurement, Profile
+
+FORMAT = 1
+
+
+class AuditLog:
+    """Writes one line per decision; a context manager and a listener of the controller."""
+
+    def __init__(self, path: Path, config: Config, algorithm: str | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream: TextIO = path.open("w", encoding="utf-8")
+        self._tick = 0
+        self._write(describe(config, algorithm or config.spec.algorithm))
+
+    def __call__(self, decision: Decision) -> None:
+        """Append the decision."""
+        self._write({"tick": self._tick, **decision_to_json(decision)})
+        self._tick += 1
+
+    def __enter__(self) -> AuditLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+        self._stream.flush()
+
+
+def describe(config: Config, algorithm: str) -> dict[str, Any]:
+    """The first line of a log: the pipeline file, the profile and the algorithm it was decided with."""
+    rows = [
+        {"stage": s, "variant": v, "cores": c, "batch": b, "latency": m.latency, "throughput": m.throughput}
+        for (s, v), profile in config.profiles.items()
+        for (c, b), m in profile.points.items()
+    ]
+    return {
+        "format": FORMAT,
+        "algorithm": algorithm,
+        "pipeline": config.document.model_dump(mode="json", by_alias=True),
+        "profile": rows,
+    }
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON types; an arrival count nobody measured is null."""
+    observation, proposal = decision.observation, decision.proposal
+    record: dict[str, Any] = {
+        "time": observation.time,
+        "outcome": str(decision.outcome),
+        "arrivals": [count if math.isfinite(count) else None for count in observation.arrivals],
+        "remaining_slo": list(observation.remaining_slo),
+        "plan_before": plan_to_json(observation.plan),
+        "cost_before": allocated_cores(observation.plan),
+        "forecast_rate": decision.rate,
+        "decision_seconds": decision.seconds,
+        "apply_seconds": decision.apply_seconds,
+        "error": decision.error,
+    }
+    if proposal is not None:
+        record["proposal"] = {
+            "plan": plan_to_json(proposal.plan),
+            "status": str(proposal.status),
+            "objective": proposal.objective,
+            "accuracy": proposal.accuracy,
+            "cost": proposal.cost,
+            "latency": proposal.latency,
+            "served": proposal.served,
+            "solver": proposal.solver,
+            "why": dict(proposal.why),
+            "reason": proposal.reason,
+            "held": proposal.held,
+        }
+    return record
+
+
+def decision_from_json(record: Mapping[str, Any]) -> Decision:
+    """The inverse of ``decision_to_json``."""
+    observation = Observation(
+        time=record["time"],
+        arrivals=tuple(math.nan if count is None else float(count) for count in record["arrivals"]),
+        plan=plan_from_json(record["plan_before"]),
+        remaining_slo=tuple(record["remaining_slo"]),
+    )
+    proposal = None
+    if "proposal" in record:
+        fields = dict(record["proposal"])
+        fields["plan"] = plan_from_json(fields["plan"])
+        fields["status"] = Status(fields["status"])
+        proposal = Proposal(**fields)
+    return Decision(
+        observation,
+        Outcome(record["outcome"]),
+        record["forecast_rate"],
+        proposal,
+        record["error"],
+        record["decision_seconds"],
+        record["apply_seconds"],
+    )
+
+
+def read_audit_log(path: Path) -> tuple[Config, str, list[Decision]]:
+    """Configuration, algorithm's name and decisions; ConfigError names the file and the line that is no record."""
+    lines = _lines(path)
+    _, first = next(lines, (1, None))
+    if not isinstance(first, dict) or first.get("format") != FORMAT:
+        raise ConfigError(f"{path}: line 1: accepted: the head of an audit log of format {FORMAT}")
+    decisions = []
+    for number, record in lines:
+        try:
+            decisions.append(decision_from_json(record))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: line {number}: not a decision: {error!r}") from error
+    return _config(path, first), str(first["algorithm"]), decisions
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            # A process that was killed leaves half a last line; everything before it is still good.
+            if number == len(lines) > 1:
+                return
+            raise ConfigError(f"{path}: line {number}: not JSON: {error.msg}") from error
+
+
+def _config(path: Path, head: Mapping[str, Any]) -> Config:
+    points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
+    try:
+        for row in head["profile"]:
+            of_variant = points.setdefault((row["stage"], row["variant"]), {})
+            of_variant[row["cores"], row["batch"]] = Measurement(row["latency"], row["throughput"])
+        document = parse_document(path, head["pipeline"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: line 1: not the head of an audit log: {error!r}") from error
+    return make_config(path, document, {key: Profile(of_variant) for key, of_variant in points.items()})

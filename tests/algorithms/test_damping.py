@@ -1,0 +1,75 @@
+"""Damping holds still what noise would move, and never holds back a rescue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipa_seldon.algorithms import Algorithm, Settings
+from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
+from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.bootstrap import build_solver
+from ipa_seldon.controller import Controller
+from ipa_seldon.forecasters import FORECASTERS, ForecastSettings
+from ipa_seldon.forecasters.quantile import build_forecaster
+from ipa_seldon.plan import Observation, Plan, Proposal
+from tests.factories import random_pipeline
+from tests.fakes import MemoryPlatform
+
+PIPELINE = random_pipeline(11, stages=2, chain=True)
+INTERVAL, WARM_UP = 10, 600
+
+
+def algorithm() -> Ipa:
+    return Ipa(PIPELINE, Settings(build_solver("auto")))
+
+
+def switches(decider: Algorithm, forecaster: str, load: np.ndarray[tuple[int], np.dtype[np.float64]]) -> int:
+    """Plans applied after the warm-up, when ``load`` arrives second by second."""
+    platform = MemoryPlatform({}, [])
+    loop = Controller(platform, build_forecaster(ForecastSettings(name=forecaster)), decider)
+    before = 0
+    for now in range(INTERVAL, len(load), INTERVAL):
+        platform.arrivals = tuple(load[max(0, now - 150) : now].tolist())
+        loop.step(1.7e9 + now)
+        before = len(platform.applied) if now <= WARM_UP else before
+    return len(platform.applied) - before
+
+
+@pytest.mark.parametrize("forecaster", FORECASTERS)
+def test_no_switch_at_all_under_constant_load(forecaster: str) -> None:
+    """The same count every second: whatever the forecaster, and without any damping, nothing ever changes."""
+    for rate in (3.0, 17.0, 60.0):
+        assert switches(algorithm(), forecaster, np.full(1500, rate)) == 0
+
+
+@pytest.mark.parametrize("rate", [5.0, 12.0, 25.0, 40.0, 60.0])
+def test_damped_poisson_noise_moves_nothing(rate: float) -> None:
+    """Arrivals at a constant rate are noisy all the same; with the damping the documentation shows, nothing changes."""
+    load = np.random.default_rng(7).poisson(rate, 3600).astype(float)
+    damped = CoolDown(MinimumGain(Stabilised(algorithm(), 60.0, 0.35), 0.01), 60.0)
+    assert switches(damped, "gate", load) == 0
+
+
+class Rates:
+    """Remembers the rates it was asked to decide for."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        self.asked.append(rate)
+        return algorithm().decide(rate, observation)
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        return algorithm().evaluate(plan, rate)
+
+
+def test_the_stabilised_rate_goes_up_at_once_and_down_late() -> None:
+    """Up with the forecast; down only when every forecast of the window is below the tolerance, then to the highest."""
+    inner = Rates()
+    stabilised = Stabilised(inner, seconds=20.0, tolerance=0.25)
+    forecasts = [10.0, 12.0, 11.0, 9.5, 8.0, 7.0, 6.0, 30.0, 29.0]
+    for step, rate in enumerate(forecasts):
+        stabilised.decide(rate, Observation(10.0 * step, (), {}))
+    assert inner.asked == [10.0, 12.0, 12.0, 12.0, 12.0, 12.0, 8.0, 30.0, 30.0]

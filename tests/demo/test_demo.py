@@ -1,0 +1,93 @@
+"""The demo from end to end on a real Triton with real networks, and ``run`` beside it; short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ipa_seldon.demo.runner import TEXT_PIPELINE
+from ipa_seldon.loadgen.records import read_records
+from ipa_seldon.plan import Outcome
+from ipa_seldon.telemetry.audit import read_audit_log
+
+pytestmark = pytest.mark.triton
+KEYS = {
+    *("requests", "completed", "late", "dropped", "violation_ratio", "latency", "accuracy", "mean_cost"),
+    *("decisions", "switches", "failed_requests_during_switches"),
+}
+
+
+def ipa_seldon(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ipa_seldon", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+def leftovers() -> set[str]:
+    """Shared memory of Triton's model processes."""
+    return {path.name for path in Path("/dev/shm").glob("ipa_seldon_*")}  # noqa: S108  # only looks
+
+
+def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path) -> None:
+    """A ramp over real images: the summary alone on standard output, answers read correctly, switches, none failed;
+    a report; a log that decides the same again; and nothing left behind.
+    """
+    before = leftovers()
+    words = ("--duration", "24", "--pattern", "ramp", "--no-calibrate", "--directory", str(tmp_path), "-o", "json")
+    done = ipa_seldon("demo", *words)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert set(summary) >= KEYS
+    assert summary["requests"] > 100
+    assert summary["completed"] > summary["requests"] / 3
+    assert summary["accuracy"] > 0.4
+    assert summary["switches"] >= 1
+    assert summary["failed"] == summary["failed_requests_during_switches"] == 0
+    assert summary["decisions"] >= 5
+    records = read_records(tmp_path / "adaptive-requests.jsonl")
+    assert len(records) == summary["requests"]
+    assert {stage for record in records for stage in record.variants} == {"detect", "recognise"}
+    _, _, decisions = read_audit_log(tmp_path / "adaptive-audit.jsonl")
+    assert {decision.outcome for decision in decisions} <= {
+        *(Outcome.APPLIED, Outcome.UNCHANGED, Outcome.HELD, Outcome.DEGRADED, Outcome.NO_DATA)
+    }
+    replayed = ipa_seldon("replay", str(tmp_path / "adaptive-audit.jsonl"))
+    assert replayed.returncode == 0, replayed.stdout
+    report = (tmp_path / "report.html").read_text()
+    assert "detect" in report
+    assert "<script src" not in report
+    assert leftovers() == before
+
+
+def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """``run`` announces its gateway, answers, adapts, and ends cleanly on SIGINT with its log complete."""
+    before = leftovers()
+    document = yaml.safe_load(TEXT_PIPELINE.read_text())
+    spec = document["spec"]
+    for key in ("profile", "repository"):
+        spec[key] = str((TEXT_PIPELINE.parent / spec[key]).resolve())
+    spec["interval"] = "1s"
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(yaml.safe_dump(document))
+    audit = tmp_path / "audit.jsonl"
+    command = [sys.executable, "-m", "ipa_seldon", "run", "-f", str(path), "--port", "0", "--audit", str(audit)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    try:
+        assert process.stderr is not None
+        url = next(line.split("serving at ")[1].split("/v2")[0] for line in process.stderr if "serving at" in line)
+        loaded = ipa_seldon("load", "--url", url, "--pattern", "ramp", "--duration", "4", "--scale", "5", "-o", "json")
+        assert json.loads(loaded.stdout)["completed"] >= 1, loaded.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    _, _, decisions = read_audit_log(audit)
+    assert len(decisions) >= 2
+    assert leftovers() == before
