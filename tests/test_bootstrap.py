@@ -1,0 +1,52 @@
+"""From a config to the parts of the loop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ipa_seldon.bootstrap import build_algorithm, first_plan, repository_of, time_shared
+from ipa_seldon.config import read_config
+from ipa_seldon.errors import ConfigError, PluginError
+from ipa_seldon.plan import allocated_cores
+from tests.test_config import changed, document, write
+
+
+def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
+    """Twice the machine's cores: every time doubles and every throughput halves; within the machine nothing changes."""
+    cores = os.cpu_count() or 1
+    config = read_config(write(tmp_path, changed("spec.limits.cores", 2 * cores)))
+    shared, words = time_shared(config)
+    before, after = config.pipeline.stages[0].variants[0], shared.pipeline.stages[0].variants[0]
+    assert after.latency(1, 1) == pytest.approx(2 * before.latency(1, 1))
+    assert after.throughput(1, 1) == pytest.approx(before.throughput(1, 1) / 2)
+    assert str(cores) in words
+    unlimited = read_config(write(tmp_path, document()))
+    assert time_shared(unlimited) == (unlimited, "")
+
+
+def test_the_first_plan_needs_no_load(tmp_path: Path) -> None:
+    """Before any request was measured one replica of every stage runs."""
+    config = read_config(write(tmp_path, document()))
+    plan = first_plan(build_algorithm(config))
+    assert set(plan) == {"crop", "classification"}
+    assert allocated_cores(plan) == 2
+
+
+def test_an_algorithm_from_outside_the_package(tmp_path: Path) -> None:
+    """``module:attribute`` works wherever a name does; what cannot be loaded is named with what is accepted."""
+    config = read_config(write(tmp_path, changed("spec.algorithm", "ipa_seldon.algorithms.baselines:fa2_low")))
+    assert first_plan(build_algorithm(config))["crop"][0].variant == "yolov5n"
+    with pytest.raises(PluginError, match="accepted: ipa, fa2-low, fa2-high"):
+        build_algorithm(config, "magic")
+    with pytest.raises(PluginError, match="no_such_package"):
+        build_algorithm(config, "no_such_package:thing")
+
+
+def test_without_a_repository_nothing_can_be_served(tmp_path: Path) -> None:
+    """The error names the file and the key."""
+    config = read_config(write(tmp_path, document()))
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.repository"):
+        repository_of(config)
