@@ -167,6 +167,11 @@ class Upper:
     input_name: str = "image"
     output_name: str = "lines"
     batches: list[int] = field(default_factory=list)
+    warm: bool = False
+
+    def warm_up(self) -> None:
+        """Remember that it was asked for."""
+        self.warm = True
 
     def parse(self, row: list[bytes]) -> bytes:
         """The only string of the row."""
@@ -214,7 +219,9 @@ def test_requests_of_a_batch_are_one_run_and_a_bad_one_spoils_no_other(serving: 
 
 
 def test_weights_and_threads_come_from_the_configuration(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parameters of the configuration decide; without them the environment, then one thread."""
+    """The parameters of the configuration decide; without them the environment, then one thread. A stage is warm
+    before Triton calls it ready.
+    """
     made: list[tuple[Path, int]] = []
 
     def make(weights: Path, threads: int) -> Upper:
@@ -223,7 +230,9 @@ def test_weights_and_threads_come_from_the_configuration(serving: Any, monkeypat
 
     def initialize(**parameters: str) -> None:
         values = {key: {"string_value": value} for key, value in parameters.items()}
-        serving.serve(make)().initialize({"model_config": json.dumps({"parameters": values})})
+        instance = serving.serve(make)()
+        instance.initialize({"model_config": json.dumps({"parameters": values})})
+        assert instance.stage.warm
 
     monkeypatch.setenv("IPA_SELDON_MODELS", "/from/environment")
     initialize(weights_dir="/from/config", intra_op_num_threads="2")
