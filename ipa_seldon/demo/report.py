@@ -46,7 +46,7 @@ def render(runs: Sequence[RunResult], title: str, footer: Mapping[str, str]) -> 
 def _embedded(chart: Chart) -> dict[str, Any]:
     """The fields of a chart for the template."""
     # plotly writes "<" as an escape, so that its JSON cannot end the script element that holds it.
-    return {**vars(chart), "spec": Markup(chart.spec)}  # noqa: S704
+    return {**vars(chart), "spec": Markup(chart.spec)}  # noqa: S704 - see above
 
 
 def _lead(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]]) -> str:

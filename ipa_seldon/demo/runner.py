@@ -21,7 +21,7 @@ from ipa_seldon.profiles import slowed
 from ipa_seldon.traces import read_trace
 
 TEXT_PIPELINE = Path(__file__).parents[2] / "manifests" / "pipelines" / "text" / "pipeline.yaml"
-PEAK = 0.45
+PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
 BEYOND_ANY_PLAN = 1e6
