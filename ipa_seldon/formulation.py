@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ipa_seldon.programs import AccuracyMeasure, Floats, IntegerProgram, MultipleChoice, Row, Variable
+from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, IntegerProgram, MultipleChoice, Row, Solution, Variable
 
 
 def formulate(problem: MultipleChoice) -> IntegerProgram:
@@ -43,6 +43,14 @@ def decode(problem: MultipleChoice, values: Mapping[str, float]) -> tuple[int, .
         max(range(len(penalties)), key=lambda index: values[option(stage, index)])
         for stage, penalties in enumerate(problem.penalty)
     )
+
+
+def choice_of(problem: MultipleChoice, solution: Solution) -> Choice:
+    """What a solution of ``formulate(problem)`` chooses."""
+    if solution.values is None:
+        return Choice(solution.status, None)
+    choice = decode(problem, solution.values)
+    return Choice(solution.status, choice, problem.objective(choice), solution.gap)
 
 
 def option(stage: int, index: int) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Requests/s at a pattern's peak.  [default: what suits this machine]",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="Of arrivals and images.")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and images.")
 @click.option("--compare", is_flag=True, help="Replay it with the lightest and the heaviest variants, fixed, too.")
 @click.option("--calibrate/--no-calibrate", default=True, show_default=True, help="Scale the profile to this machine.")
 @click.option(
@@ -59,12 +59,13 @@ def demo(
 
     With -o json the summary alone goes to standard output (with --compare one per run, by name).
     """
-    from ipa_seldon.demo.runner import TEXT_PIPELINE, Demo
+    from ipa_seldon.demo.runner import TEXT_PIPELINE, Demo, check_load
     from ipa_seldon.demo.summary import summary
 
     def say(words: str) -> None:
         click.echo(words, err=True)
 
+    check_load(trace, pattern, duration, seed)
     runner = Demo(path or TEXT_PIPELINE, directory, say, calibration_seed=seed if calibrate else None)
     load = runner.load(duration, seed, damping, trace=trace, pattern=pattern, scale=scale)
     runs = runner.run(load, compare)

@@ -18,6 +18,7 @@ from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, this_machine
 from ipa_seldon.profiles import slowed
+from ipa_seldon.simulation.workload import pattern_rates
 from ipa_seldon.traces import read_trace
 
 TEXT_PIPELINE = Path(__file__).parents[2] / "manifests" / "pipelines" / "text" / "pipeline.yaml"
@@ -25,6 +26,14 @@ PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
 BEYOND_ANY_PLAN = 1e6
+
+
+def check_load(trace: Path | None, pattern: str, duration: float, seed: int) -> None:
+    """ConfigError for a load that cannot be replayed, before anything is started for it."""
+    if trace is not None:
+        read_trace(trace)
+    else:
+        pattern_rates(pattern, round(duration), 1.0, seed)
 
 
 class Demo:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.formulation import decode, formulate
+from ipa_seldon.formulation import choice_of, formulate
 from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Row, Solution, SolveStatus
 from ipa_seldon.solvers.highs import HighsSolver
 
@@ -41,11 +41,7 @@ class GurobiSolver:
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """The choice behind an optimal solution of ``formulate(problem)``; raises SolverError."""
-        solution = self.solve(formulate(problem))
-        if solution.values is None:
-            return Choice(solution.status, None)
-        choice = decode(problem, solution.values)
-        return Choice(solution.status, choice, problem.objective(choice), solution.gap)
+        return choice_of(problem, self.solve(formulate(problem)))
 
     def solve(self, program: IntegerProgram) -> Solution:
         """An optimal solution of any program; raises SolverError when it is unbounded, the solver breaks down, or

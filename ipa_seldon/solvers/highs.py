@@ -7,7 +7,7 @@ from itertools import chain
 import highspy
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.formulation import decode, formulate
+from ipa_seldon.formulation import choice_of, formulate
 from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Solution, SolveStatus
 
 # HiGHS stops by default at a gap of 1e-4 (relative) or 1e-6 (absolute): either would ignore a tie-break of 1e-6.
@@ -34,11 +34,7 @@ class HighsSolver:
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """The choice behind an optimal solution of ``formulate(problem)``; raises SolverError."""
-        solution = self.solve(formulate(problem))
-        if solution.values is None:
-            return Choice(solution.status, None)
-        choice = decode(problem, solution.values)
-        return Choice(solution.status, choice, problem.objective(choice), solution.gap)
+        return choice_of(problem, self.solve(formulate(problem)))
 
     def solve(self, program: IntegerProgram) -> Solution:
         """An optimal solution of any program; raises SolverError when it is unbounded, HiGHS breaks down, or the

@@ -91,3 +91,21 @@ def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     _, _, decisions = read_audit_log(audit)
     assert len(decisions) >= 2
     assert leftovers() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--pattern", "wild"), "accepted: steady-low"),
+        (("--trace", "absent.csv"), "absent.csv"),
+        (("--duration", "-3s"), "--duration"),
+        (("-f", "absent.yaml"), "absent.yaml"),
+    ],
+)
+def test_a_demo_that_cannot_run_says_so_before_it_starts_anything(words: tuple[str, ...], expected: str) -> None:
+    """One line, exit code 2, no server."""
+    done = ipa_seldon("demo", *words)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "serving" not in done.stderr
+    assert "Traceback" not in done.stderr
