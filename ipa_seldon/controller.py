@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipa_seldon.algorithms import Algorithm
 from ipa_seldon.errors import IpaSeldonError
 from ipa_seldon.forecasters import Forecaster
-from ipa_seldon.plan import Decision, Observation, Outcome, Plan, Proposal, Status
+from ipa_seldon.plan import Decision, Observation, Outcome, Proposal, Status, same_plan
 from ipa_seldon.platforms import Platform
 
 Listener = Callable[[Decision], None]
@@ -85,11 +85,6 @@ class Controller:
             return Decision(observation, Outcome.FAILED, rate, proposal, f"apply: {error}", seconds, spent)
         spent = self._clock() - begin
         return Decision(observation, _outcome(proposal, changed=True), rate, proposal, "", seconds, spent)
-
-
-def same_plan(one: Plan, other: Plan) -> bool:
-    """Whether two plans allocate the same to every stage."""
-    return {stage: tuple(a) for stage, a in one.items()} == {stage: tuple(a) for stage, a in other.items()}
 
 
 def _outcome(proposal: Proposal, changed: bool) -> Outcome:

@@ -31,6 +31,11 @@ def allocated_cores(plan: Plan) -> int:
     return sum(a.replicas * a.cores for allocations in plan.values() for a in allocations)
 
 
+def same_plan(one: Plan, other: Plan) -> bool:
+    """Whether two plans allocate the same to every stage, whatever kind of mapping holds them."""
+    return dict(one) == dict(other)
+
+
 def plan_to_json(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """The plan as JSON types; the inverse of ``plan_from_json``."""
     return {

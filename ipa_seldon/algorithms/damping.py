@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import replace
 
 from ipa_seldon.algorithms import Algorithm
-from ipa_seldon.plan import Observation, Plan, Proposal, Status
+from ipa_seldon.plan import Observation, Plan, Proposal, Status, same_plan
 
 
 class CoolDown:
@@ -29,7 +29,7 @@ class CoolDown:
             left = self._last_switch + self._seconds - observation.time
             if left > 0:
                 return _hold(running, proposal, f"cool-down: {left:.0f} s left")
-        if observation.plan and dict(proposal.plan) != dict(observation.plan):
+        if observation.plan and not same_plan(proposal.plan, observation.plan):
             self._last_switch = observation.time
         return proposal
 
@@ -91,7 +91,7 @@ class MinimumGain:
 
 def _still_good(algorithm: Algorithm, proposal: Proposal, rate: float, observation: Observation) -> Proposal | None:
     """The worth of the running plan where another one is proposed and the running one keeps every promise."""
-    if not observation.plan or dict(proposal.plan) == dict(observation.plan):
+    if not observation.plan or same_plan(proposal.plan, observation.plan):
         return None
     running = algorithm.evaluate(observation.plan, rate)
     return running if running is not None and running.status is Status.OPTIMAL else None

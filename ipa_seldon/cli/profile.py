@@ -55,6 +55,7 @@ def profile(path: Path, output: Path, stage: str | None, requests: Path | None, 
     an interrupted sweep goes on where it was.
     """
     from ipa_seldon.config import read_config
+    from ipa_seldon.options import allowed_batches
     from ipa_seldon.profiler import Bench, Effort, ProfileTable, sweep_points, this_machine
 
     config = read_config(path, profile=False)
@@ -64,7 +65,7 @@ def profile(path: Path, output: Path, stage: str | None, requests: Path | None, 
     if not stages:
         known = ", ".join(one.name for one in config.pipeline.stages)
         raise ConfigError(f"--stage: {stage!r}: accepted: {known}")
-    points = sweep_points(stages, sweep["cores"], sweep["batches"] or _powers_of_two(config.pipeline.max_batch))
+    points = sweep_points(stages, sweep["cores"], sweep["batches"] or allowed_batches(config.pipeline.max_batch))
     table = ProfileTable(output, this_machine(), seed)
     if all(point in table for point in points):
         click.echo(f"{output}: complete, nothing to measure", err=True)
@@ -96,10 +97,6 @@ def _line(point: Point, row: Row | None, effort: Effort) -> str:
     if row is None:
         return f"{point}: not measured within {effort.timeout:g} s"
     return f"{point}: {1000 * row.latency:.1f} ms, {row.throughput:.1f} requests/s ({row.samples} batches)"
-
-
-def _powers_of_two(most: int) -> tuple[int, ...]:
-    return tuple(1 << exponent for exponent in range(most.bit_length()))
 
 
 def _requests_in(path: Path) -> Inputs:

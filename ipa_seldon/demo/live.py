@@ -15,9 +15,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ipa_seldon.demo.summary import ANSWERED, latency_percentile
+from ipa_seldon.demo.summary import latency_percentile
 from ipa_seldon.demo.words import ABSENT, decision_words, duration, figure, share, stage_words
-from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores
 
 RECENT = 10.0

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores
+from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, same_plan
 
-ANSWERED = (RequestOutcome.COMPLETED, RequestOutcome.LATE)
 SWITCH_TAIL = 1.0
 """Seconds after a switch in which a failed request is still laid at its door."""
 
@@ -41,11 +40,6 @@ class Segment:
     start: float
     end: float
     plan: Plan
-
-
-def same_plan(one: Plan, other: Plan) -> bool:
-    """Whether two plans run the same, whatever kind of mapping holds them."""
-    return dict(one) == dict(other)
 
 
 def is_switch(decision: Decision) -> bool:

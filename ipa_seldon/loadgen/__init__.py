@@ -16,6 +16,9 @@ class RequestOutcome(StrEnum):
     FAILED = "failed"
 
 
+ANSWERED = (RequestOutcome.COMPLETED, RequestOutcome.LATE)
+
+
 @dataclass(frozen=True)
 class RequestRecord:
     """One request. Times are seconds since the epoch; latency is ``done - due``, so that a generator that falls behind

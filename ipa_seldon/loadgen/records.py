@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.loadgen import RequestOutcome, RequestRecord
+from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 
-ANSWERED = (RequestOutcome.COMPLETED, RequestOutcome.LATE)
 LATE_START = 0.01
 """Seconds after which a request's start counts as late: then the generator, not the server, shaped the load."""
 
