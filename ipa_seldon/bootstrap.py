@@ -20,7 +20,7 @@ from ipa_seldon.forecasters import Forecaster, ForecastSettings
 from ipa_seldon.forecasters.quantile import build_forecaster as wrapped_forecaster
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
-from ipa_seldon.platforms import Platform
+from ipa_seldon.platforms import PLATFORMS, Platform
 from ipa_seldon.profiles import slowed
 from ipa_seldon.solvers import SOLVERS, Solver
 
@@ -135,7 +135,6 @@ def serve_locally(
     Triton's log goes to ``log_directory`` where given. ConfigError when the file names no model repository.
     """
     from ipa_seldon.gateway.process import GatewayProcess
-    from ipa_seldon.platforms.local import LocalPlatform
 
     repository = repository_of(config)
     spec = config.spec.forecaster
@@ -145,7 +144,8 @@ def serve_locally(
     def arrivals(now: float) -> list[float]:
         return gateway.arrivals(now, seconds)
 
-    platform = LocalPlatform(config.pipeline, repository, arrivals, work_directory=log_directory)
+    local = plugins.load("platform", "local", PLATFORMS)
+    platform: LocalPlatform = local(config.pipeline, repository, arrivals, work_directory=log_directory)
     with platform:
         platform.start(plan)
         gateway = GatewayProcess(config.path, platform.server.http_url, port)

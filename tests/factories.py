@@ -9,6 +9,19 @@ import numpy as np
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.profiles import Measurement, Profile
 
+TOY_PIPELINE = """
+apiVersion: ipa.seldon.io/v1alpha1
+kind: Pipeline
+metadata: {name: toy}
+spec:
+  slo: {latency: 10s}
+  graph: {name: double, children: [{name: increment}]}
+  stages:
+    double: {variants: {fast: {accuracy: 0.5, version: 1}}}
+    increment: {variants: {fast: {accuracy: 0.5, version: 1}}}
+"""
+"""The pipeline file of the toy repository."""
+
 
 def random_variant(rng: np.random.Generator, index: int, max_cores: int = 4) -> Variant:
     """A variant profiled on 1 to ``max_cores`` cores (powers of two) and batches 1, 2, 4, 8; heavier with ``index``."""

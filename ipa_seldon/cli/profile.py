@@ -54,13 +54,13 @@ def profile(path: Path, output: Path, stage: str | None, requests: Path | None, 
     Without --requests, the images of the demo pipeline are sent. Points that the output holds already are skipped, so
     an interrupted sweep goes on where it was.
     """
+    from ipa_seldon.bootstrap import repository_of
     from ipa_seldon.config import read_config
     from ipa_seldon.options import allowed_batches
     from ipa_seldon.profiler import Bench, Effort, ProfileTable, sweep_points, this_machine
 
     config = read_config(path, profile=False)
-    if config.repository is None:
-        raise ConfigError(f"{path}: spec.repository: missing; accepted: a Triton model repository")
+    repository = repository_of(config)
     stages = [one for one in config.pipeline.stages if stage in (None, one.name)]
     if not stages:
         known = ", ".join(one.name for one in config.pipeline.stages)
@@ -70,9 +70,9 @@ def profile(path: Path, output: Path, stage: str | None, requests: Path | None, 
     if all(point in table for point in points):
         click.echo(f"{output}: complete, nothing to measure", err=True)
         return 0
-    inputs = _requests_in(requests) if requests else _images(config.pipeline.stages[0].name, config.repository, seed)
+    inputs = _requests_in(requests) if requests else _images(config.pipeline.stages[0].name, repository, seed)
     effort = Effort(sweep["seconds"], sweep["timeout"], config.pipeline.percentile)
-    with Bench(config.pipeline, config.repository, inputs) as bench:
+    with Bench(config.pipeline, repository, inputs) as bench:
         _measure(bench, points, table, effort)
     return 0
 
@@ -112,7 +112,7 @@ def _requests_in(path: Path) -> Inputs:
 
 def _images(first: str, repository: Path, seed: int) -> Inputs:
     """The demo's images, where the first stage takes images."""
-    from ipa_seldon.demo.requests import text_payload
+    from ipa_seldon.demo.requests import text_requests
     from ipa_seldon.platforms.triton_models import read_configuration
 
     names = [tensor["name"] for tensor in read_configuration(repository, first)["input"]]
@@ -120,4 +120,4 @@ def _images(first: str, repository: Path, seed: int) -> Inputs:
         raise ConfigError(
             f"--requests: missing; accepted: a file of requests, since {first!r} takes {', '.join(names)}"
         )
-    return lambda index: dict(json.loads(text_payload(seed, index).body))
+    return text_requests(seed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from ipa_seldon.demo.snippets import matched, snippet
 from ipa_seldon.loadgen import Payload
@@ -13,6 +15,11 @@ from ipa_seldon.loadgen import Payload
 def text_payloads(seed: int, count: int) -> list[Payload]:
     """``count`` different snippets of ``seed``, ready to send."""
     return [text_payload(seed, index) for index in range(count)]
+
+
+def text_requests(seed: int) -> Callable[[int], Mapping[str, Any]]:
+    """The ``index``-th snippet of ``seed`` as a v2 body, for the profiler."""
+    return lambda index: dict(json.loads(text_payload(seed, index).body))
 
 
 def text_payload(seed: int, index: int) -> Payload:

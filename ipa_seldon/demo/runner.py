@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ipa_seldon.algorithms.baselines import fa2_low
 from ipa_seldon.bootstrap import algorithm_settings, repository_of, time_shared
 from ipa_seldon.config import Config, read_config, with_profiles
 from ipa_seldon.demo.replay import ADAPTIVE, FIXED, Load, replay
 from ipa_seldon.demo.report import render
-from ipa_seldon.demo.requests import text_payload
+from ipa_seldon.demo.requests import text_requests
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, this_machine
@@ -57,7 +55,7 @@ class Demo:
     def _calibrated(self, config: Config, seed: int) -> Config:
         profile = config.spec.profile
         self._say(f"calibrating: measuring the lightest variants for {CALIBRATION_SECONDS:g} s")
-        factor = calibrate(config.pipeline, repository_of(config), _requests(seed))
+        factor = calibrate(config.pipeline, repository_of(config), text_requests(seed))
         self._say(f"calibrated: this machine takes {factor:.2f} times what {profile} says; the profile is scaled to it")
         self._notes["Profile"] = f"{profile}, times scaled by {factor:.3f} to this machine"
         return with_profiles(config, slowed(config.profiles, factor))
@@ -108,7 +106,3 @@ class Demo:
         """Requests/s that the lightest variants carry within the limits."""
         lightest = fa2_low(self._config.pipeline, algorithm_settings(self._config))
         return lightest.decide(BEYOND_ANY_PLAN, Observation(time=0.0, arrivals=(), plan={})).served
-
-
-def _requests(seed: int) -> Callable[[int], Mapping[str, Any]]:
-    return lambda index: dict(json.loads(text_payload(seed, index).body))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
+from ipa_seldon.loadgen.records import summary as load_summary
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, same_plan
 
@@ -88,21 +89,13 @@ def summary(run: RunResult) -> dict[str, Any]:
     them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
     ``start_delay``: seconds by which the generator sent requests too late.
     """
-    counts = {outcome: sum(r.outcome is outcome for r in run.records) for outcome in RequestOutcome}
-    missed = sum(counts[o] for o in (RequestOutcome.LATE, RequestOutcome.DROPPED, RequestOutcome.FAILED))
-    answered = [record for record in run.records if record.outcome in ANSWERED]
     delays = [record.sent - record.due for record in run.records]
     switches = [decision for decision in run.decisions if is_switch(decision)]
     directions = [_accuracy_step(run, decision) for decision in switches]
+    figures = load_summary(run.records)
+    del figures["late_starts"]  # told by start_delay
     return {
-        "requests": len(run.records),
-        "completed": counts[RequestOutcome.COMPLETED],
-        "late": counts[RequestOutcome.LATE],
-        "dropped": counts[RequestOutcome.DROPPED],
-        "failed": counts[RequestOutcome.FAILED],
-        "violation_ratio": missed / len(run.records) if run.records else 0.0,
-        "latency": {"p50": latency_percentile(answered, 50), "p99": latency_percentile(answered, 99)},
-        "accuracy": measured_accuracy(answered),
+        **figures,
         "mean_cost": mean_cost(run),
         "decisions": len(run.decisions),
         "switches": len(switches),

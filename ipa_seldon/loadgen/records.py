@@ -58,7 +58,7 @@ def summary(records: Sequence[RequestRecord]) -> dict[str, Any]:
     return {
         "requests": len(records),
         **{outcome.value: count for outcome, count in counts.items()},
-        "violation_ratio": 1 - counts[RequestOutcome.COMPLETED] / len(records) if records else 0.0,
+        "violation_ratio": (len(records) - counts[RequestOutcome.COMPLETED]) / len(records) if records else 0.0,
         "latency": {f"p{p}": float(np.percentile(latencies, p)) if latencies else None for p in (50, 99)},
         "accuracy": sum(record.matched for record in answered) / expected if expected else None,
         "late_starts": {

@@ -19,6 +19,7 @@ import pytest
 
 from ipa_seldon.platforms.triton_server import TritonServer
 from tests.conftest import write_toy_repository
+from tests.factories import TOY_PIPELINE
 
 pytestmark = pytest.mark.triton
 
@@ -28,17 +29,6 @@ ROUNDS, WARM_UP = 400, 40
 SNIPPET = 55_000
 """Characters of a base64 PNG of the text pipeline, here carried as a parameter of the request."""
 STAGES = ("double", "increment")
-PIPELINE = """
-apiVersion: ipa.seldon.io/v1alpha1
-kind: Pipeline
-metadata: {name: toy}
-spec:
-  slo: {latency: 10s}
-  graph: {name: double, children: [{name: increment}]}
-  stages:
-    double: {variants: {v1: {accuracy: 0.5, version: 1}}}
-    increment: {variants: {v1: {accuracy: 0.5, version: 1}}}
-"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +43,7 @@ class Servers:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Both servers over the toy repository."""
     directory = tmp_path_factory.mktemp("gateway")
-    (directory / "pipeline.yaml").write_text(PIPELINE)
+    (directory / "pipeline.yaml").write_text(TOY_PIPELINE)
     with (
         TritonServer(write_toy_repository(directory / "models"), models=STAGES) as server,
         gateway_process(directory / "pipeline.yaml", server.http_url) as gateway,

@@ -26,23 +26,13 @@ from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.process import GatewayProcess
 from ipa_seldon.gateway.server import listen, serving
 from ipa_seldon.platforms.triton_server import TritonServer
+from tests.factories import TOY_PIPELINE
 
 pytestmark = pytest.mark.triton
 
 TOY = Graph(
     "toy", ("double", "increment"), (("double", "increment"),), 10.0, {"double": {"1": "fast"}, "increment": {}}
 )
-PIPELINE = """
-apiVersion: ipa.seldon.io/v1alpha1
-kind: Pipeline
-metadata: {name: toy}
-spec:
-  slo: {latency: 10s}
-  graph: {name: double, children: [{name: increment}]}
-  stages:
-    double: {variants: {fast: {accuracy: 0.5, version: 1}}}
-    increment: {variants: {fast: {accuracy: 0.5, version: 1}}}
-"""
 
 
 def number(value: int, **more: Any) -> dict[str, Any]:
@@ -234,7 +224,7 @@ async def test_arrivals_are_exact_under_load(url: str, client: aiohttp.ClientSes
 @contextmanager
 def gateway_process(tmp_path: Path, triton: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a process of its own, and its URL."""
-    (tmp_path / "pipeline.yaml").write_text(PIPELINE)
+    (tmp_path / "pipeline.yaml").write_text(TOY_PIPELINE)
     command = "from ipa_seldon.cli import main; main()"
     arguments = ["gateway", "-f", str(tmp_path / "pipeline.yaml"), "--triton", triton, "--port", "0", *options]
     with subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.PIPE, text=True) as process:
@@ -262,7 +252,7 @@ async def test_process_tells_its_arrivals(
     tmp_path: Path, toy_server: TritonServer, client: aiohttp.ClientSession
 ) -> None:
     """A gateway run as a child process gives the arrivals of the last seconds; before its start they are unknown."""
-    (tmp_path / "pipeline.yaml").write_text(PIPELINE)
+    (tmp_path / "pipeline.yaml").write_text(TOY_PIPELINE)
     with GatewayProcess(tmp_path / "pipeline.yaml", toy_server.http_url) as process:
         for value in range(5):
             async with client.post(process.url + "/v2/models/infer", json=number(value)) as got:
