@@ -99,6 +99,14 @@ def first_plan(algorithm: Algorithm) -> Plan:
     return algorithm.decide(0.0, Observation(time=0.0, arrivals=(), plan={})).plan
 
 
+def history_seconds(config: Config) -> int:
+    """Seconds of arrivals that the loop looks back on: a forecast is judged once its horizon is over, so the history
+    reaches over window and horizon.
+    """
+    spec = config.spec
+    return int(spec.forecaster.window + spec.forecaster.horizon + spec.interval)
+
+
 @dataclass(frozen=True)
 class LocalServing:
     """A pipeline that is served on this machine: ``gateway`` in front of the Triton that ``platform`` owns."""
@@ -137,9 +145,7 @@ def serve_locally(
     from ipa_seldon.gateway.process import GatewayProcess
 
     repository = repository_of(config)
-    spec = config.spec.forecaster
-    # A forecast is judged once its horizon is over, so the history reaches back over window and horizon.
-    seconds = int(spec.window + spec.horizon + config.spec.interval)
+    seconds = history_seconds(config)
 
     def arrivals(now: float) -> list[float]:
         return gateway.arrivals(now, seconds)

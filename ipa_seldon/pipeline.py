@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +69,15 @@ class Pipeline:
         raise KeyError(name)
 
     @cached_property
+    def followers(self) -> Mapping[str, tuple[str, ...]]:
+        """Stage -> the stages that run on its outputs: its children, except those an earlier parent feeds.
+
+        Seldon's executor knows trees only: a stage with several parents runs once per request, on the outputs of its
+        first parent (the first edge that names it).
+        """
+        return followers(tuple(stage.name for stage in self.stages), self.edges)
+
+    @cached_property
     def paths(self) -> tuple[tuple[str, ...], ...]:
         """Every root-to-leaf path, as stage names."""
         children: dict[str, list[str]] = {stage.name: [] for stage in self.stages}
@@ -84,3 +93,11 @@ class Pipeline:
                 complete.append(path)
             open_paths.extend((*path, child) for child in reversed(following))
         return tuple(complete)
+
+
+def followers(stages: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Stage -> its children whose first parent it is; ``edges`` are (parent, child), a stage's children in order."""
+    first_parent: dict[str, str] = {}
+    for parent, child in edges:
+        first_parent.setdefault(child, parent)
+    return {stage: tuple(child for child, parent in first_parent.items() if parent == stage) for stage in stages}

@@ -121,3 +121,15 @@ class Decision:
     error: str = ""
     seconds: float = 0.0
     apply_seconds: float = 0.0
+
+
+def took_effect(decision: Decision) -> bool:
+    """Whether the proposed plan was put in place."""
+    return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
+
+
+def is_switch(decision: Decision) -> bool:
+    """Whether a plan other than the one that ran was put in place; the first plan of a run is no switch."""
+    if decision.proposal is None or not decision.observation.plan:
+        return False
+    return took_effect(decision) and not same_plan(decision.proposal.plan, decision.observation.plan)

@@ -7,9 +7,13 @@ import lzma
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.simulation.workload import Floats, pattern_rates, scaled
 
 SECOND, RATE = "second", "rps"
+PATTERN_SECONDS = 180
 LONGEST_JUMP = 86_400  # seconds: a larger one is a typing error, not a gap
 
 
@@ -26,6 +30,22 @@ def read_trace(path: str | Path) -> list[float]:
     if "," in lines[0]:
         return _from_csv(str(path), lines)
     return [_number(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
+
+
+def load_rates(
+    pattern: str | None, trace: Path | None, duration: float | None, scale: float | None, damping: float, seed: int
+) -> Floats:
+    """Requests/s of each second of a load: the first ``duration`` seconds of ``trace``, or of a named ``pattern``.
+
+    ``scale`` multiplies a trace, or is the rate at a pattern's peak; ``damping`` divides. Without a duration it is all
+    of the trace, or PATTERN_SECONDS of the pattern. ConfigError unless exactly one of pattern and trace is given.
+    """
+    if (pattern is None) == (trace is None):
+        raise ConfigError("load: accepted: exactly one of --pattern and --trace")
+    seconds = None if duration is None else max(1, round(duration))
+    if trace is not None:
+        return scaled(np.array(read_trace(trace)[:seconds]), scale or 1.0, damping)
+    return scaled(pattern_rates(pattern or "", seconds or PATTERN_SECONDS, scale or 1.0, seed), damping=damping)
 
 
 def _text(path: Path) -> str:

@@ -46,8 +46,9 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
     from ipa_seldon.loadgen.records import summary
     from ipa_seldon.loadgen.sender import Target, announced_slo
     from ipa_seldon.simulation.workload import poisson_arrivals
+    from ipa_seldon.traces import load_rates
 
-    times = poisson_arrivals(_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
+    times = poisson_arrivals(load_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
     payloads = _payloads(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)))
     target = Target(url, slo or asyncio.run(announced_slo(url)))
     with ExitStack() as stack:
@@ -61,23 +62,6 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
 
 
 _RATE_KEYS = ("pattern", "trace", "duration", "scale", "damping", "seed")
-
-
-def _rates(
-    pattern: str | None, trace: Path | None, duration: float | None, scale: float | None, damping: float, seed: int
-) -> Floats:
-    """Requests per second, from a pattern or a trace."""
-    import numpy as np
-
-    from ipa_seldon.simulation.workload import pattern_rates, scaled
-    from ipa_seldon.traces import read_trace
-
-    if (pattern is None) == (trace is None):
-        raise ConfigError("load: accepted: exactly one of --pattern and --trace")
-    seconds = None if duration is None else max(1, round(duration))
-    if trace is not None:
-        return scaled(np.array(read_trace(trace)[:seconds]), scale or 1.0, damping)
-    return scaled(pattern_rates(pattern or "", seconds or 180, scale or 1.0, seed), damping=damping)
 
 
 def _payloads(body: Path | None, seed: int, images: int) -> list[Payload]:

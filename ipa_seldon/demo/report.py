@@ -13,9 +13,9 @@ from plotly.offline import get_plotlyjs
 
 from ipa_seldon.demo.charts import charts, comparison
 from ipa_seldon.demo.style import Chart, run_colours
-from ipa_seldon.demo.summary import RunResult, is_switch, summary, timeline
+from ipa_seldon.demo.summary import RunResult, summary, timeline
 from ipa_seldon.demo.words import ABSENT, binding_words, duration, figure, plan_words, share, stage_words
-from ipa_seldon.plan import Decision, Outcome
+from ipa_seldon.plan import Decision, Outcome, is_switch
 
 LOAD_WINDOW = 10
 """Seconds over which the table of decisions gives the load."""

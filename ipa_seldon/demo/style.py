@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipa_seldon.demo.series import Steps
-from ipa_seldon.demo.summary import RunResult, is_switch
+from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.demo.words import figure
+from ipa_seldon.plan import is_switch
 
 INK, MUTED, GRID, PALE = "#1f2933", "#52606d", "#e4e7eb", "#c3cad3"
 # After Paul Tol's high-contrast scheme: distinct for every kind of colour vision, and in grey.

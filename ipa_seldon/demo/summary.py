@@ -11,7 +11,7 @@ import numpy as np
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import summary as load_summary
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, same_plan
+from ipa_seldon.plan import Decision, Plan, allocated_cores, is_switch, same_plan, took_effect
 
 SWITCH_TAIL = 1.0
 """Seconds after a switch in which a failed request is still laid at its door."""
@@ -41,13 +41,6 @@ class Segment:
     start: float
     end: float
     plan: Plan
-
-
-def is_switch(decision: Decision) -> bool:
-    """Whether a plan other than the one that ran was put in place; the first plan of a run is no switch."""
-    if decision.proposal is None or not decision.observation.plan:
-        return False
-    return _took_effect(decision) and not same_plan(decision.proposal.plan, decision.observation.plan)
 
 
 def changed_stages(decision: Decision) -> list[str]:
@@ -141,14 +134,10 @@ def switch_end(decision: Decision) -> float:
     return decision.observation.time + decision.seconds + decision.apply_seconds
 
 
-def _took_effect(decision: Decision) -> bool:
-    return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
-
-
 def _changes(decisions: Sequence[Decision]) -> Iterator[tuple[float, Plan]]:
     for decision in decisions:
         yield decision.observation.time, decision.observation.plan
-        if decision.proposal is not None and _took_effect(decision):
+        if decision.proposal is not None and took_effect(decision):
             yield switch_end(decision), decision.proposal.plan
 
 

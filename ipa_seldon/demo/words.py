@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipa_seldon.demo.summary import changed_stages, is_switch
-from ipa_seldon.plan import Allocation, Decision, Outcome, Plan
+from ipa_seldon.demo.summary import changed_stages
+from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, is_switch
 
 ABSENT = "–"
 # A binding constraint in words; "none" means that the plan is the best of all plans.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.pipeline import Pipeline, followers
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,7 @@ class Graph:
     @cached_property
     def followers(self) -> Mapping[str, tuple[str, ...]]:
         """Stage -> the stages that run on its outputs: its children, except those an earlier parent feeds."""
-        first_parent: dict[str, str] = {}
-        for parent, child in self.edges:
-            first_parent.setdefault(child, parent)
-        return {
-            stage: tuple(child for child, parent in first_parent.items() if parent == stage) for stage in self.stages
-        }
+        return followers(self.stages, self.edges)
 
     @cached_property
     def answering(self) -> str:

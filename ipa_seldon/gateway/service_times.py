@@ -11,11 +11,9 @@ from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.protocol import RefusedError
 from ipa_seldon.gateway.queues import StageQueue
 from ipa_seldon.gateway.triton import Triton
+from ipa_seldon.queueing import HELD_BACK
 
 PERIOD = 1.0
-MARGIN = 2.0
-"""Service times are held at this multiple of their mean: with the mean itself every second request that leaves a full
-queue at the last moment would be late, having cost as much as one in time."""
 BATCHES = 2
 """Batches per replica that a stage takes on: one runs, one stands ready, so that no replica is ever idle."""
 
@@ -44,7 +42,7 @@ class ServiceTimes:
         """Seconds to hold for the stage itself; 0 until it was measured. Never more than half the SLO, so that even a
         stage that became too slow for the SLO keeps being tried.
         """
-        return min(MARGIN * self._seconds.get(stage, 0.0), self._graph.slo / 2)
+        return min(HELD_BACK * self._seconds.get(stage, 0.0), self._graph.slo / 2)
 
     def rest(self, stage: str) -> float:
         """Seconds to hold from leaving the stage's queue to the end of the longest way on, at most half the SLO."""

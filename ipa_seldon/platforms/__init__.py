@@ -7,7 +7,10 @@ from typing import Protocol
 
 from ipa_seldon.plan import Observation, Plan
 
-PLATFORMS: Mapping[str, str] = {"local": "ipa_seldon.platforms.local:LocalPlatform"}
+PLATFORMS: Mapping[str, str] = {
+    "local": "ipa_seldon.platforms.local:LocalPlatform",
+    "simulator": "ipa_seldon.platforms.simulator:SimulatedPlatform",
+}
 
 
 class Platform(Protocol):

@@ -13,7 +13,8 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Observation, Plan
 from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
 from ipa_seldon.platforms.triton_server import TritonServer
-from ipa_seldon.specs.triton import allocation_of, model_configuration, queue_delay
+from ipa_seldon.queueing import queue_delay
+from ipa_seldon.specs.triton import allocation_of, model_configuration
 
 WATCH_PERIOD = 0.1
 LONGEST_BACKOFF = 5.0

@@ -10,23 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.pipeline import Variant
 from ipa_seldon.plan import Allocation
 
 THREADS = "intra_op_num_threads"
 _MICROSECONDS = 1_000_000
-
-
-def queue_delay(variant: Variant, allocation: Allocation) -> float:
-    """How long (seconds) the first request of a batch waits for the others.
-
-    ``(batch - 1) / (replicas * throughput)``: the time in which the rest of a batch arrives when the load is all the
-    stage can carry. The plan charged ``(batch - 1) / load`` for that wait (IPA's queue term), which is never less.
-    """
-    if allocation.batch == 1:
-        return 0.0
-    capacity = allocation.replicas * variant.throughput(allocation.cores, allocation.batch)
-    return (allocation.batch - 1) / capacity
 
 
 def model_configuration(

@@ -19,10 +19,10 @@ pytest.importorskip("plotly", reason="the extra `report` is not installed")
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 
 from ipa_seldon.demo.report import render
-from ipa_seldon.demo.summary import RunResult, is_switch, summary
+from ipa_seldon.demo.summary import RunResult, summary
 from ipa_seldon.demo.words import figure, share
 from ipa_seldon.loadgen import RequestOutcome
-from ipa_seldon.plan import Outcome
+from ipa_seldon.plan import Outcome, is_switch
 
 TIMED = ["load", "stages", "latency", "cost", "accuracy", "violations"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from ipa_seldon.demo.summary import RunResult, changed_stages, is_switch, mean_cost, summary, timeline
+from ipa_seldon.demo.summary import RunResult, changed_stages, mean_cost, summary, timeline
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
-from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Plan, Proposal, Status
+from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Plan, Proposal, Status, is_switch
 
 LIGHT = {"detect": (Allocation("light", 1, 1, 1),), "recognise": (Allocation("light", 1, 1, 1),)}
 HEAVY = {"detect": (Allocation("heavy", 2, 2, 4),), "recognise": (Allocation("light", 1, 1, 1),)}

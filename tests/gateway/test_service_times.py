@@ -17,8 +17,9 @@ from starlette.routing import Route
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.server import listen, serving
-from ipa_seldon.gateway.service_times import MARGIN, ServiceTimes, mean_time, read_slots, read_totals
+from ipa_seldon.gateway.service_times import ServiceTimes, mean_time, read_slots, read_totals
 from ipa_seldon.gateway.triton import Triton
+from ipa_seldon.queueing import HELD_BACK
 
 DIAMOND = Graph("diamond", ("a", "b", "c", "d"), (("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")), slo=2.0)
 
@@ -115,9 +116,9 @@ async def watched(seconds: dict[str, float]) -> AsyncIterator[ServiceTimes]:
 async def test_rest_is_the_longest_way_on() -> None:
     """What remains after a stage's queue: the stage itself and the longest way through what runs on its outputs."""
     async with watched({"a": 0.05, "b": 0.1, "c": 0.125, "d": 0.15}) as times:
-        assert times.rest("a") == pytest.approx(MARGIN * (0.05 + 0.1 + 0.15))
-        assert times.rest("c") == pytest.approx(MARGIN * 0.125)
-        assert times.stage("a") == pytest.approx(MARGIN * 0.05)
+        assert times.rest("a") == pytest.approx(HELD_BACK * (0.05 + 0.1 + 0.15))
+        assert times.rest("c") == pytest.approx(HELD_BACK * 0.125)
+        assert times.stage("a") == pytest.approx(HELD_BACK * 0.05)
 
 
 async def test_unknown_times_are_nothing_and_great_ones_bounded() -> None:

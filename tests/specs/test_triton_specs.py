@@ -14,7 +14,8 @@ from tritonclient.grpc import model_config_pb2
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Variant
 from ipa_seldon.plan import Allocation
-from ipa_seldon.specs.triton import allocation_of, model_configuration, queue_delay
+from ipa_seldon.queueing import queue_delay
+from ipa_seldon.specs.triton import allocation_of, model_configuration
 
 VERSIONS = {1: "light", 2: "heavy", 7: "heaviest"}
 BASE: dict[str, Any] = {

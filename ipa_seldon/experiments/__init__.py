@@ -1,0 +1,1 @@
+"""Simulated runs of whole pipelines, and experiments made of many."""

@@ -1,0 +1,120 @@
+"""One simulated run: the controller, algorithm and forecaster of a pipeline file over a load, on the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds
+from ipa_seldon.config import Config
+from ipa_seldon.plan import Decision, Observation, Outcome, is_switch
+from ipa_seldon.platforms.simulator import SimulatedPlatform
+from ipa_seldon.simulation.pipeline import Answers, Requests
+from ipa_seldon.simulation.stage import Physics
+from ipa_seldon.simulation.workload import poisson_arrivals
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """``config`` adapts to Poisson arrivals of ``rates`` (requests/s of each second); ``algorithm`` overrides its own.
+    ``seed`` decides the arrivals and how they are served.
+    """
+
+    config: Config
+    rates: Floats
+    seed: int
+    algorithm: str | None = None
+    physics: Physics = field(default_factory=Physics)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedRun:
+    """What a scenario came to. ``allocated``: the seconds at which the allocated cores change, and the cores from then
+    on; ``duration``: length of the load (seconds); ``seconds``: what the simulation took.
+    """
+
+    decisions: tuple[Decision, ...]
+    answers: Answers
+    allocated: tuple[Floats, Floats]
+    duration: float
+    seconds: float
+
+
+def simulate(scenario: Scenario) -> SimulatedRun:
+    """Run a scenario to its last answer, a step of the controller every interval of the config.
+
+    The plan that runs at first is the one for the peak of the first interval: the pipeline was sized for the load that
+    it meets. Deterministic, but for the seconds it takes.
+    """
+    begin = perf_counter()
+    config, spec = scenario.config, scenario.config.spec
+    duration = float(len(scenario.rates))
+    arrivals = poisson_arrivals(scenario.rates, scenario.seed)
+    requests = Requests(arrivals, np.full(len(arrivals), config.pipeline.slo))
+    platform = SimulatedPlatform(config.pipeline, requests, scenario.physics, scenario.seed, history_seconds(config))
+    algorithm = build_algorithm(config, scenario.algorithm)
+    first = float(np.max(scenario.rates[: int(spec.interval) or 1]))
+    platform.apply(algorithm.decide(first, Observation(time=0.0, arrivals=(), plan={})).plan)
+    decisions: list[Decision] = []
+    controller = build_controller(config, platform, algorithm, [decisions.append])
+    # Multiples of the interval, rather than sums, so that no error adds up.
+    for step in range(1, int(duration / spec.interval + 1e-9) + 1):
+        controller.step(step * spec.interval)
+    platform.simulated.finish()
+    answers, allocated = platform.simulated.answers(), platform.simulated.allocated()
+    return SimulatedRun(tuple(decisions), answers, allocated, duration, perf_counter() - begin)
+
+
+def figures(run: SimulatedRun) -> dict[str, Any]:
+    """The figures of a run, as JSON types.
+
+    ``violation_ratio``: late and dropped requests over all. ``accuracy``: mean over the answered of the product of
+    their stages' accuracies. ``mean_cost``: cores allocated over the load's length. ``latency`` in seconds, of the
+    answered. ``switches``: decisions that replaced a running plan. Figures without a request to rest on are None.
+    """
+    answers = run.answers
+    count, late, dropped = len(answers.arrivals), int(answers.late.sum()), int(answers.dropped.sum())
+    latencies = answers.latencies
+    return {
+        "requests": count,
+        "completed": int(answers.answered.sum()) - late,
+        "late": late,
+        "dropped": dropped,
+        "violation_ratio": (late + dropped) / count if count else 0.0,
+        "accuracy": float(answers.accuracy[answers.answered].mean()) if len(latencies) else None,
+        "mean_cost": mean_cost(run),
+        "latency": {f"p{p}": float(np.percentile(latencies, p)) if len(latencies) else None for p in (50, 95, 99)},
+        "decisions": len(run.decisions),
+        "switches": sum(map(is_switch, run.decisions)),
+        "degraded": sum(decision.outcome is Outcome.DEGRADED for decision in run.decisions),
+        "seconds": run.seconds,
+    }
+
+
+def mean_cost(run: SimulatedRun) -> float:
+    """Cores allocated, weighted by time, from the start of the load to its end."""
+    moments, cores = run.allocated
+    spans = np.diff(np.append(np.minimum(moments, run.duration), run.duration))
+    return float((spans * cores).sum() / run.duration)
+
+
+def repeated(scenario: Scenario, repeats: int) -> list[dict[str, Any]]:
+    """The figures of ``repeats`` runs, with seeds from the scenario's on."""
+    return [figures(simulate(replace(scenario, seed=scenario.seed + k))) for k in range(repeats)]
+
+
+def flat(run: Mapping[str, Any]) -> dict[str, int | float | None]:
+    """Figures with ``latency`` spread out: ``latency.p50`` and so on."""
+    plain: dict[str, int | float | None] = {}
+    for key, value in run.items():
+        plain |= (
+            {f"{key}.{part}": number for part, number in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    return plain

@@ -1,0 +1,217 @@
+"""A simulated pipeline: requests walk the graph of stages, are answered, late or dropped. Pure and seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Plan
+from ipa_seldon.queueing import HELD_BACK
+from ipa_seldon.simulation.engine import NEVER, Batch, Log, Station
+from ipa_seldon.simulation.stage import Drop, Physics, SimulatedStage
+
+Floats = NDArray[np.float64]
+PASSED_BY = -1
+"""In a station's log: requests that the stage's rate lets pass it by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """``arrivals`` (seconds, ascending) and ``budgets`` (seconds from there to the deadline), both of shape (n,)."""
+
+    arrivals: Floats
+    budgets: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Per request, in the order of deadlines, arrays of shape (n,): ``arrivals``, ``deadlines`` and ``finished``
+    (seconds, NaN where there is no answer), ``dropped``, and the ``accuracy`` of an answer: the product over the stages
+    that served it (IPA: PAS).
+    """
+
+    arrivals: Floats
+    deadlines: Floats
+    finished: Floats
+    dropped: NDArray[np.bool_]
+    accuracy: Floats
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which requests were answered, in time or late."""
+        answered: NDArray[np.bool_] = ~self.dropped & np.isfinite(self.finished)
+        return answered
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """Which answers came after their deadline."""
+        return self.answered & (self.finished > self.deadlines)
+
+    @property
+    def latencies(self) -> Floats:
+        """Seconds from arrival to answer of every answered request."""
+        return (self.finished - self.arrivals)[self.answered]
+
+
+class SimulatedPipeline:
+    """Serves ``requests``; nothing runs before the first ``apply``. ``seed`` decides service times and fan-out.
+
+    A request goes to a stage's followers (see Pipeline.followers) when the stage has answered it, and is complete when
+    every branch is. A stage of ``rate`` r serves r copies of it on average, all of which must be answered: the whole
+    part always, one more with the probability of the rest.
+    """
+
+    def __init__(self, pipeline: Pipeline, requests: Requests, physics: Physics, seed: int) -> None:
+        self._pipeline = pipeline
+        self._physics = physics
+        deadlines = requests.arrivals + requests.budgets
+        by_deadline = np.argsort(deadlines, kind="stable")
+        self._arrivals = requests.arrivals[by_deadline]
+        self._deadlines = deadlines[by_deadline]
+        numbers = np.empty(len(by_deadline), dtype=int)
+        numbers[by_deadline] = np.arange(len(by_deadline))
+        self._moments: list[float] = requests.arrivals.tolist()
+        self._numbers: list[int] = numbers.tolist()
+        self._arrived = 0
+        self.now = 0.0
+        self.stages: dict[str, SimulatedStage] = {}
+        self._copies: dict[str, _Copies] = {}
+        deadline_list = self._deadlines.tolist()
+        for position, stage in enumerate(pipeline.stages):
+            generator = np.random.default_rng((seed, 2, position))
+            if stage.rate != 1:
+                self._copies[stage.name] = _Copies(stage.rate, len(deadline_list), generator)
+            self.stages[stage.name] = SimulatedStage(pipeline, stage, physics, Station(deadline_list, generator))
+
+    @property
+    def plan(self) -> Plan:
+        """What every stage was told to run."""
+        return {name: (stage.target,) for name, stage in self.stages.items() if stage.target is not None}
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request has arrived and left."""
+        return self._arrived == len(self._moments) and all(stage.station.idle for stage in self.stages.values())
+
+    def apply(self, plan: Plan) -> None:
+        """Make the stages run ``plan``, from now on or when its replicas are ready."""
+        for name, (allocation,) in plan.items():
+            self.stages[name].apply(allocation, self.now)
+        self._hold_back()
+
+    def advance(self, until: float) -> None:
+        """Let everything happen that happens before ``until`` (seconds)."""
+        coming: dict[str, Sequence[Batch]] = {}
+        arriving = list(self._arriving(until))
+        fed = set(chain.from_iterable(self._pipeline.followers.values()))
+        for name, stage in self.stages.items():
+            batches = coming.get(name, ()) if name in fed else arriving
+            copies = self._copies.get(name)
+            done = copies.serve(stage, until, batches) if copies else stage.advance(until, batches)
+            for follower in self._pipeline.followers[name]:
+                coming[follower] = done
+        self.now = until
+
+    def finish(self) -> None:
+        """Until every request has left."""
+        self.advance(NEVER)
+
+    def remaining(self) -> tuple[float, ...]:
+        """Seconds to the deadline of every queued request, stage by stage."""
+        queued = chain.from_iterable(stage.station.queue for stage in self.stages.values())
+        return tuple(float(self._deadlines[x]) - self.now for x in queued)
+
+    def answers(self) -> Answers:
+        """What became of every request so far."""
+        count = len(self._deadlines)
+        finished = np.full(count, -np.inf)
+        accuracy = np.ones(count)
+        dropped = np.zeros(count, dtype=bool)
+        missing = np.zeros(count, dtype=bool)
+        for name, stage in self.stages.items():
+            requests, ends, served = _columns(stage.station.log)
+            dropped[[x for _, x in stage.station.dropped]] = True
+            if not self._pipeline.followers[name]:
+                np.maximum.at(finished, requests, ends)
+                answered = np.zeros(count, dtype=bool)
+                answered[requests] = True
+                missing |= ~answered
+            accuracies = [self._pipeline.stage(name).variant(variant).accuracy for variant in stage.served]
+            by_service = np.array([*accuracies, 1.0])  # the last is that of PASSED_BY
+            of_stage = np.ones(count)
+            of_stage[requests] = by_service[served]
+            accuracy *= of_stage
+        finished[dropped | missing] = np.nan
+        return Answers(self._arrivals, self._deadlines, finished, dropped, accuracy)
+
+    def allocated(self) -> tuple[Floats, Floats]:
+        """The cores allocated over all stages, as steps: the seconds at which they change, and the cores from then on.
+
+        Replicas that start or drain count.
+        """
+        changes: dict[float, int] = {}
+        for moment, cores in chain.from_iterable(stage.ledger for stage in self.stages.values()):
+            changes[moment] = changes.get(moment, 0) + cores
+        moments = sorted(changes)
+        return np.array(moments), np.array(list(accumulate(changes[moment] for moment in moments)), dtype=float)
+
+    def _arriving(self, until: float) -> Iterator[Batch]:
+        """Requests that arrive before ``until``, each once."""
+        while self._arrived < len(self._moments) and self._moments[self._arrived] < until:
+            yield self._moments[self._arrived], [self._numbers[self._arrived]], PASSED_BY
+            self._arrived += 1
+
+    def _hold_back(self) -> None:
+        """Set what a request must have left at every stage: the service times still to come, held at a multiple of
+        their mean and at most at half the SLO, as the gateway does; nothing where only expired requests are dropped.
+        """
+        for name, stage in self.stages.items():
+            if self._physics.drop is Drop.HOPELESS:
+                stage.station.reserve = self._rest(name)
+            else:
+                stage.station.reserve = 0.0 if self._physics.drop is Drop.EXPIRED else -NEVER
+
+    def _rest(self, name: str) -> float:
+        half = self._pipeline.slo / 2
+        ways_on = (self._rest(follower) for follower in self._pipeline.followers[name])
+        own = min(HELD_BACK * self.stages[name].longest_batch(), half)
+        return min(own + max(ways_on, default=0.0), half)
+
+
+class _Copies:
+    """The fan-out of a stage: how many copies of each request it serves, and how many of them are still to come."""
+
+    def __init__(self, rate: float, requests: int, generator: np.random.Generator) -> None:
+        drawn = np.floor(rate) + (generator.random(requests) < rate % 1)
+        self._copies: list[int] = drawn.astype(int).tolist()
+        self._left = list(self._copies)
+
+    def serve(self, stage: SimulatedStage, until: float, coming: Sequence[Batch]) -> list[Batch]:
+        """As SimulatedStage.advance, for copies: a request is done with its last one, or at once where it has none."""
+        multiplied: list[Batch] = []
+        done: list[Batch] = []
+        for moment, requests, _ in coming:
+            multiplied.append((moment, [x for x in requests for _ in range(self._copies[x])], PASSED_BY))
+            if passing := [x for x in requests if not self._copies[x]]:
+                done.append((moment, passing, PASSED_BY))
+        for batch in done:
+            stage.station.log.add(batch)
+        for moment, requests, index in stage.advance(until, multiplied):
+            for x in requests:
+                self._left[x] -= 1
+            if complete := [x for x in requests if self._left[x] == 0]:
+                # A batch may hold several copies of one request.
+                done.append((moment, list(dict.fromkeys(complete)), index))
+        return sorted(done)
+
+
+def _columns(log: Log) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
+    """An entry per request that was served: the request, when its batch ended, and the index of what served it."""
+    sizes = np.array(log.sizes, dtype=int)
+    ends = np.repeat(np.array(log.ends, dtype=float), sizes)
+    return np.array(log.requests, dtype=int), ends, np.repeat(np.array(log.served, dtype=int), sizes)

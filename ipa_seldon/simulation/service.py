@@ -1,0 +1,73 @@
+"""How long batches take on one replica: the mean from a profile, and a distribution around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_seldon.pipeline import Variant
+
+POINTS = 4096
+"""Values that stand for a distribution: its quantiles at the middles of as many equal steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """A batch of k requests takes ``means[k]`` seconds (``means[0]`` is not used) times a value drawn from ``factors``,
+    whose mean is 1; without factors it takes just the mean.
+    """
+
+    means: Sequence[float]
+    factors: Sequence[float] | NDArray[np.float64]
+
+
+Factors = Mapping[tuple[str, str], Sequence[float]]
+"""Measured factors by (stage, variant)."""
+
+
+def service_of(variant: Variant, cores: int, batch: int, percentile: float) -> Service:
+    """What a profile says of batches of up to ``batch`` requests on ``cores`` cores.
+
+    A replica that is never idle completes ``throughput`` requests/s, so a batch of k takes ``k / throughput`` seconds
+    on average; the profile's latency is the same time at ``percentile``.
+    """
+    means = [0.0, *(size / variant.throughput(cores, size) for size in range(1, batch + 1))]
+    return Service(means, lognormal(variant.latency(cores, batch) / means[batch], percentile))
+
+
+def lognormal(ratio: float, percentile: float) -> NDArray[np.float64]:
+    """Factors of mean 1 that are ``ratio`` at ``percentile``, shape (POINTS,), or none where the ratio is at most 1.
+
+    With z the percentile of the standard normal, ``log(ratio) = z s - s^2 / 2`` gives the spread s; a ratio beyond what
+    any lognormal of mean 1 reaches gets the widest, s = z.
+    """
+    z = NormalDist().inv_cdf(percentile / 100)
+    if ratio <= 1 or z <= 0:
+        return np.empty(0)
+    spread = z - sqrt(max(z * z - 2 * log(ratio), 0.0))
+    normal = np.array([NormalDist().inv_cdf(p) for p in _middles()])
+    return _of_mean_one(np.exp(spread * normal))
+
+
+def exponential() -> NDArray[np.float64]:
+    """Factors of an exponential distribution of mean 1, shape (POINTS,): the M of M/M/1."""
+    return _of_mean_one(-np.log1p(-_middles()))
+
+
+def measured(seconds: Sequence[float]) -> NDArray[np.float64]:
+    """Factors from measured service times of one variant (seconds, at least one), relative to their mean."""
+    return _of_mean_one(np.asarray(seconds, dtype=float))
+
+
+def _middles() -> NDArray[np.float64]:
+    return (np.arange(POINTS) + 0.5) / POINTS
+
+
+def _of_mean_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    scaled: NDArray[np.float64] = values / values.mean()
+    return scaled
