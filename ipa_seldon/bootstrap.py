@@ -69,6 +69,7 @@ def build_forecaster(config: Config) -> Forecaster:
             window=spec.window,
             aggregate=spec.aggregate,
             horizon=spec.horizon,
+            resolution=spec.resolution,
             quantile=None if spec.quantile == "none" else spec.quantile,
             order=spec.order,
         )
@@ -101,10 +102,10 @@ def first_plan(algorithm: Algorithm) -> Plan:
 
 def history_seconds(config: Config) -> int:
     """Seconds of arrivals that the loop looks back on: a forecast is judged once its horizon is over, so the history
-    reaches over window and horizon.
+    reaches over window and horizon, and means at its start over a resolution before that.
     """
-    spec = config.spec
-    return int(spec.forecaster.window + spec.forecaster.horizon + spec.interval)
+    forecaster = config.spec.forecaster
+    return int(forecaster.window + forecaster.horizon + forecaster.resolution + config.spec.interval)
 
 
 @dataclass(frozen=True)

@@ -78,22 +78,27 @@ class ObjectiveSpec(Document):
 
 
 class ForecasterSpec(Document):
-    """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``."""
+    """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``: the
+    highest mean over ``resolution`` seconds.
+    """
 
     name: str = "arima"
     window: Duration = 120.0
     aggregate: Duration = 10.0
     horizon: Duration = 20.0
+    resolution: Duration = 1.0
     quantile: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = 0.95
     order: Annotated[tuple[int, int, int], Field(description="ARIMA order (p, d, q).")] = (1, 0, 0)
 
     @model_validator(mode="after")
     def _blocks(self) -> Self:
-        for key in ("window", "aggregate", "horizon"):
+        for key in ("window", "aggregate", "horizon", "resolution"):
             if getattr(self, key) % 1:
                 raise ValueError(f"{key}: accepted: whole seconds")
         if self.window < self.aggregate:
             raise ValueError("window: accepted: at least aggregate")
+        if self.resolution > self.aggregate:
+            raise ValueError("resolution: accepted: at most aggregate")
         if min(self.order) < 0:
             raise ValueError("order: accepted: three whole numbers >= 0")
         return self

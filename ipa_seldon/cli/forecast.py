@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipa_seldon.forecasters.evaluate import Evaluation
 
 DAY = 86_400
-SETTINGS = ("window", "aggregate", "horizon", "quantile", "order")
+SETTINGS = ("window", "aggregate", "horizon", "resolution", "quantile", "order")
 COLUMNS = {  # of the table: the field of an Evaluation, its title and its decimals
     "smape": ("sMAPE\n%", 1),
     "steps_under": ("under\n%", 2),
@@ -61,6 +61,7 @@ def _days(_context: click.Context, _option: click.Parameter, value: str | None) 
 @click.option("--window", default=120.0, show_default=True, help="Seconds of history.")
 @click.option("--aggregate", default=10.0, show_default=True, help="Seconds of a block, and between forecasts.")
 @click.option("--horizon", default=20.0, show_default=True, help="Seconds ahead.")
+@click.option("--resolution", default=1.0, show_default=True, help="Seconds of the means whose maximum is meant.")
 @click.option("--quantile", default="0.95", callback=_quantile, show_default=True, help="none: the bare point.")
 @click.option("--order", type=(int, int, int), default=(1, 0, 0), show_default=True, help="p d q of arima.")
 @click.option("--damping", default=1.0, show_default=True, help="Divide the rates, to whole requests.")

@@ -37,7 +37,9 @@ class Forecaster(Protocol):
 class ForecastSettings:
     """The ``forecaster`` section of a pipeline file. ``window``, ``aggregate`` and ``horizon`` are whole seconds: the
     point forecaster sees the maxima of blocks of ``aggregate`` seconds over the last ``window``, and predicts the
-    maximum of the next ``horizon``. ``quantile`` None means the bare point. ``order`` is ARIMA's (p, d, q).
+    maximum of the next ``horizon``. ``resolution``: the maxima are of means over so many seconds (1: of every second's
+    count, as the published systems do; a queue that may last for seconds needs no replicas for the peak of one).
+    ``quantile`` None means the bare point. ``order`` is ARIMA's (p, d, q).
 
     Raises ConfigError naming the key.
     """
@@ -46,16 +48,21 @@ class ForecastSettings:
     window: float = 120.0
     aggregate: float = 10.0
     horizon: float = 20.0
+    resolution: float = 1.0
     quantile: float | None = 0.95
     order: tuple[int, int, int] = (1, 0, 0)
 
     def __post_init__(self) -> None:
-        for key in ("aggregate", "window", "horizon"):
+        for key in ("aggregate", "window", "horizon", "resolution"):
             value = getattr(self, key)
             if not (isfinite(value) and value >= 1 and value == int(value)):
                 raise ConfigError(f"forecaster.{key}: {value}; accepted: a whole number of seconds, 1 or more")
         if self.window < self.aggregate:
             raise ConfigError(f"forecaster.window: {self.window}; accepted: at least aggregate, {self.aggregate}")
+        if self.resolution > self.aggregate:
+            raise ConfigError(
+                f"forecaster.resolution: {self.resolution}; accepted: at most aggregate, {self.aggregate}"
+            )
         if self.quantile is not None and not 0 < self.quantile < 1:
             raise ConfigError(f"forecaster.quantile: {self.quantile}; accepted: between 0 and 1, or none")
         if any(term < 0 for term in self.order):

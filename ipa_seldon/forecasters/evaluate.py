@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
+from ipa_seldon.forecasters.quantile import moving_sums
 
 PINBALL = 0.95
 HOUR = 3600
@@ -25,7 +26,7 @@ class CountingForecaster(Forecaster, Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One forecaster on one trace; y is the horizon's true maximum, p the forecast.
+    """One forecaster on one trace; y is the horizon's true maximum (of means over the resolution), p the forecast.
 
     ``smape``: 100 * mean(|y - p| / ((y + p) / 2)), % (0 where both are 0). ``steps_under``: % of the steps with
     p < y; ``worst_hour_under``: the same in the worst full hour (of the whole trace, if it is shorter).
@@ -58,18 +59,20 @@ def evaluate(
     Raises ValueError when the trace is shorter than a window and a horizon.
     """
     window, stride, horizon = int(settings.window), int(settings.aggregate), int(settings.horizon)
+    resolution = int(settings.resolution)
+    rates = [count / resolution for count in moving_sums(trace, resolution)]
     times = range(window, len(trace) - horizon + 1, stride)
     if not times:
         raise ValueError(f"{len(trace)} s of trace; accepted: at least window and horizon, {window + horizon} s")
     # A horizon is scored at the first call after its end, and its start must still be seen then.
-    remembered = max(window, horizon + stride)
+    remembered = max(window, horizon + stride) + resolution - 1
     truth, forecasts, seconds = (np.zeros(len(times)) for _ in range(3))
     for step, now in enumerate(times):
         arrivals = trace[max(0, now - remembered) : now]
         started = clock()
         forecasts[step] = forecaster.forecast(float(now), arrivals)
         seconds[step] = clock() - started
-        truth[step] = max(trace[now : now + horizon])
+        truth[step] = max(rates[now : now + horizon])
         progress(now)
     fallbacks = forecaster.fallbacks
     following = forecaster.forecast(float(len(trace)), trace[max(0, len(trace) - remembered) :])

@@ -11,8 +11,8 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from math import ceil, isfinite, sqrt
+from itertools import islice, repeat
+from math import ceil, isfinite, nan, sqrt
 
 import numpy as np
 
@@ -99,12 +99,17 @@ class RollingForecaster:
         self._standing = 0.0
 
     def forecast(self, time: float, arrivals: Sequence[float]) -> float:
-        """The rate to plan for, see Forecaster. When the window holds too few blocks it is the largest second measured
-        in it; when it holds nothing, the last forecast stands.
+        """The rate to plan for, see Forecaster. When the window holds too few blocks it is the largest rate measured in
+        it; when it holds nothing, the last forecast stands.
         """
+        resolution = int(self._settings.resolution)
+        # Within, a rate is the count of ``resolution`` seconds: noise then is that of a count, at any resolution.
+        return self._forecast(time, moving_sums(arrivals, resolution)) / resolution
+
+    def _forecast(self, time: float, counts: Sequence[float]) -> float:
         fresh = self._fresh_blocks(time)
-        self._settle(time, arrivals)
-        window = arrivals[max(0, len(arrivals) - int(self._settings.window)) :]
+        self._settle(time, counts)
+        window = counts[max(0, len(counts) - int(self._settings.window)) :]
         slots = _block_peaks(window, int(self._settings.aggregate))
         blocks = [peak for peak in slots if peak is not None]
         self._unlearnt += sum(peak is not None for peak in slots[max(0, len(slots) - fresh) :])
@@ -139,15 +144,31 @@ class RollingForecaster:
             self._learnt_until = time
         return max(0, ended)
 
-    def _settle(self, time: float, arrivals: Sequence[float]) -> None:
+    def _settle(self, time: float, counts: Sequence[float]) -> None:
         """Score every prediction whose horizon is over, if it was measured."""
         horizon = int(self._settings.horizon)
         while self._margin and self._promises and time - self._promises[0].time >= horizon:
             promise = self._promises.popleft()
-            start = len(arrivals) - round(time - promise.time)
-            peak = _peak(arrivals[start : start + horizon]) if start >= 0 else None
+            start = len(counts) - round(time - promise.time)
+            peak = _peak(counts[start : start + horizon]) if start >= 0 else None
             if peak is not None:
                 self._margin.add((peak - promise.peak) / promise.scale)
+
+
+def moving_sums(arrivals: Sequence[float], seconds: int) -> Sequence[float]:
+    """Requests of the last ``seconds`` at the end of each second, where the mean rate of those that were measured
+    stands in for the others; NaN where too few were measured, or did not come up to ``seconds`` yet.
+    """
+    if seconds == 1:
+        return arrivals
+    values = np.asarray(arrivals, dtype=float)
+    if len(values) < seconds:
+        return [nan] * len(values)
+    measured = np.isfinite(values) & (values >= 0)
+    sums = np.convolve(np.where(measured, values, 0.0), np.ones(seconds), "valid")
+    counts = np.convolve(measured, np.ones(seconds), "valid")
+    whole = np.where(counts >= MEASURED * seconds, sums * seconds / np.maximum(counts, 1), nan)
+    return [*repeat(nan, seconds - 1), *whole.tolist()]
 
 
 def _bounded(time: float, prediction: Prediction, largest: float) -> _Promise:
