@@ -43,6 +43,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         measure=spec.objective.accuracy,
         weights=Weights(spec.objective.alpha, spec.objective.beta, spec.objective.delta),
         variable_cores=spec.allocation == "variable",
+        queueing=spec.queueing,
     )
 
 

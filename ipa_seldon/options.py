@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation
 from ipa_seldon.programs import AccuracyMeasure, Floats
-from ipa_seldon.queueing import batch_wait
+from ipa_seldon.queueing import Queue, Queueing, batch_wait, lognormal_spread, tail_wait
 
 _SWAYAM_FACTOR = 5.0
 _LOWEST_RANK = 0.05  # IPA v3: the lowest rank is lifted so that a product of ranks is never 0
+_SPARES = (0, 1, 2, 3)  # replicas beyond the fewest that carry the load: they shorten the wait
 _SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the division says
 
 
@@ -34,7 +36,8 @@ class Weights:
 @dataclass(frozen=True)
 class StageOptions:
     """A stage's candidates, one per row; arrays of shape (k,). ``latency``: seconds of one batch, without queueing;
-    ``throughput``: requests/s of one replica; ``accuracy`` is the measure's (a rank where ranks are asked for).
+    ``throughput``: requests/s of one replica; ``accuracy`` is the measure's (a rank where ranks are asked for);
+    ``variability``: squared coefficient of variation of the time a batch takes; ``spare``: replicas beyond the fewest.
     """
 
     stage: Stage
@@ -44,14 +47,30 @@ class StageOptions:
     latency: Floats
     throughput: Floats
     accuracy: Floats
+    variability: Floats
+    spare: Floats
+    queueing: Queueing
+    percentile: float
 
     def replicas(self, rate: float) -> Floats:
-        """The fewest replicas, at least 1, of each candidate that carry ``rate`` pipeline requests/s."""
+        """The fewest replicas, at least 1, of each candidate that carry ``rate`` pipeline requests/s, and its spare."""
         needed: Floats = np.ceil(rate * self.stage.rate / self.throughput - _SLACK)
-        return np.maximum(needed, 1.0)
+        return np.maximum(needed, 1.0) + self.spare
 
-    def delay(self, rate: float) -> Floats:
-        """Seconds a request spends in the stage at ``rate`` pipeline requests/s: one batch and the wait for it."""
+    def delay(self, rate: float, replicas: Floats) -> Floats:
+        """Seconds a request spends in the stage at ``rate`` pipeline requests/s on ``replicas``, shape (k,): one batch
+        and the wait for it.
+        """
+        if self.queueing is Queueing.PUBLISHED:
+            return self.filling(rate)
+        load = rate * self.stage.rate
+        queue = Queue(self.batch, replicas, load, replicas * self.throughput, self.variability)
+        return self.latency + tail_wait(queue, self.percentile)
+
+    def filling(self, rate: float) -> Floats:
+        """Seconds of one batch and of filling it at ``rate`` pipeline requests/s: all that a plan can answer for where
+        the load is beyond it, and queues are as long as deadlines allow.
+        """
         return self.latency + batch_wait(self.batch, rate * self.stage.rate)
 
     def allocation(self, row: int, replicas: float) -> Allocation:
@@ -61,20 +80,28 @@ class StageOptions:
     @cached_property
     def _rows(self) -> Mapping[tuple[str, int, int], int]:
         names = (variant.name for variant in self.variants)
-        return {
-            (name, int(cores), int(batch)): row
-            for row, (name, cores, batch) in enumerate(zip(names, self.cores, self.batch, strict=True))
-        }
+        rows = enumerate(zip(names, self.cores, self.batch, self.spare, strict=True))
+        return {(name, int(cores), int(batch)): row for row, (name, cores, batch, spare) in rows if spare == 0}
 
     def row(self, allocation: Allocation) -> int | None:
         """The row that an allocation was made of; None when it is no candidate."""
         return self._rows.get((allocation.variant, allocation.cores, allocation.batch))
 
 
-def prepare(pipeline: Pipeline, measure: AccuracyMeasure, variable_cores: bool) -> tuple[StageOptions, ...]:
-    """The candidates of every stage, in the pipeline's order, on base allocations or on every profiled core count."""
-    batches = allowed_batches(pipeline.max_batch)
-    return tuple(_stage_options(stage, measure, variable_cores, batches) for stage in pipeline.stages)
+@dataclass(frozen=True)
+class Choices:
+    """What candidates are made of: accuracies as ``measure`` takes them; base allocations or, with ``variable_cores``,
+    every profiled core count; waits after ``queueing``.
+    """
+
+    measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
+    variable_cores: bool = False
+    queueing: Queueing = Queueing.CALIBRATED
+
+
+def prepare(pipeline: Pipeline, choices: Choices) -> tuple[StageOptions, ...]:
+    """The candidates of every stage, in the pipeline's order."""
+    return tuple(_stage_options(stage, pipeline, choices) for stage in pipeline.stages)
 
 
 def allowed_batches(cap: int) -> tuple[int, ...]:
@@ -101,25 +128,36 @@ def _least_cores(variant: Variant, threshold: float, slo: float, batches: Sequen
     return max(variant.cores, key=lambda cores: max(variant.throughput(cores, b) for b in batches))
 
 
-def _stage_options(
-    stage: Stage, measure: AccuracyMeasure, variable_cores: bool, batches: Sequence[int]
-) -> StageOptions:
-    base = {} if variable_cores else base_allocations(stage, batches)
-    accuracies = _ranks(stage) if measure is AccuracyMeasure.RANK else {v.name: v.accuracy for v in stage.variants}
+def _stage_options(stage: Stage, pipeline: Pipeline, choices: Choices) -> StageOptions:
+    batches = allowed_batches(pipeline.max_batch)
+    base = {} if choices.variable_cores else base_allocations(stage, batches)
+    ranked = choices.measure is AccuracyMeasure.RANK
+    accuracies = _ranks(stage) if ranked else {v.name: v.accuracy for v in stage.variants}
+    # The published wait does not depend on the replicas, so that more than the fewest are never worth it.
+    spares = (0,) if choices.queueing is Queueing.PUBLISHED else _SPARES
     rows = [
-        (variant, cores, batch)
+        (variant, cores, batch, spare)
         for variant in stage.variants
-        for cores in (variant.cores if variable_cores else (base[variant.name],))
+        for cores in (variant.cores if choices.variable_cores else (base[variant.name],))
         for batch in batches
+        for spare in spares
     ]
+    latency = np.array([variant.latency(cores, batch) for variant, cores, batch, _ in rows])
+    throughput = np.array([variant.throughput(cores, batch) for variant, cores, batch, _ in rows])
+    batch = np.array([float(batch) for _, _, batch, _ in rows])
+    ratios = (latency * throughput / batch).tolist()
     return StageOptions(
         stage=stage,
-        variants=tuple(variant for variant, _, _ in rows),
-        cores=np.array([float(cores) for _, cores, _ in rows]),
-        batch=np.array([float(batch) for _, _, batch in rows]),
-        latency=np.array([variant.latency(cores, batch) for variant, cores, batch in rows]),
-        throughput=np.array([variant.throughput(cores, batch) for variant, cores, batch in rows]),
-        accuracy=np.array([accuracies[variant.name] for variant, _, _ in rows]),
+        variants=tuple(variant for variant, *_ in rows),
+        cores=np.array([float(cores) for _, cores, _, _ in rows]),
+        batch=batch,
+        latency=latency,
+        throughput=throughput,
+        accuracy=np.array([accuracies[variant.name] for variant, *_ in rows]),
+        variability=np.array([exp(lognormal_spread(ratio, pipeline.percentile) ** 2) - 1 for ratio in ratios]),
+        spare=np.array([float(spare) for *_, spare in rows]),
+        queueing=choices.queueing,
+        percentile=pipeline.percentile,
     )
 
 

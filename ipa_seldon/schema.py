@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ipa_seldon.programs import AccuracyMeasure
+from ipa_seldon.queueing import Queueing
 
 _DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h)")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -166,6 +167,9 @@ class PipelineSpec(Document):
     interval: Duration = 10.0
     damping: DampingSpec = DampingSpec()
     allocation: Literal["base", "variable"] = "base"
+    queueing: Annotated[
+        Queueing, Field(description="How waits are reckoned: (b - 1) / load, as published, or calibrated tails.")
+    ] = Queueing.CALIBRATED
     limits: LimitsSpec = LimitsSpec()
     graph: GraphNode
     stages: dict[Name, StageSpec]

@@ -9,6 +9,7 @@ from typing import Protocol
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Observation, Plan, Proposal
 from ipa_seldon.programs import AccuracyMeasure
+from ipa_seldon.queueing import Queueing
 from ipa_seldon.solvers import Solver
 
 ALGORITHMS: Mapping[str, str] = {
@@ -26,6 +27,7 @@ class Settings:
     measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
     weights: Weights = field(default_factory=Weights)
     variable_cores: bool = False
+    queueing: Queueing = Queueing.CALIBRATED
 
 
 class Algorithm(Protocol):

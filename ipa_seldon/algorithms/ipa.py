@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ipa_seldon.algorithms import Settings
 from ipa_seldon.explanation import binding, runner_up
-from ipa_seldon.options import StageOptions, Weights, prepare, undominated
+from ipa_seldon.options import Choices, StageOptions, Weights, prepare, undominated
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
 from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
@@ -20,12 +20,15 @@ _THRIFTY = Weights(alpha=1e-6, beta=1.0, delta=1e-9)  # the cheapest plan; accur
 
 @dataclass(frozen=True)
 class Demand:
-    """What a plan must carry: ``rate`` pipeline requests/s, with queues that fill at ``offered`` requests/s."""
+    """What a plan must carry: ``rate`` pipeline requests/s, of ``offered`` that arrive. ``overload``: more arrives than
+    any plan can carry within the SLO.
+    """
 
     rate: float
     offered: float
     slo: float
     weights: Weights
+    overload: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Ipa:
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
         self.pipeline = pipeline
         self.settings = settings
-        self.options = prepare(pipeline, settings.measure, settings.variable_cores)
+        self.options = prepare(pipeline, Choices(settings.measure, settings.variable_cores, settings.queueing))
         index = {stage.name: t for t, stage in enumerate(pipeline.stages)}
         self.paths = tuple(tuple(index[name] for name in path) for path in pipeline.paths)
 
@@ -100,7 +103,7 @@ class Ipa:
             replicas=replicas,
             accuracy=options.accuracy,
             penalty=demand.weights.beta * cores + demand.weights.delta * options.batch,
-            latency=options.delay(demand.offered),
+            latency=options.filling(demand.offered) if demand.overload else options.delay(demand.offered, replicas),
             cores=cores,
             within=(replicas <= options.stage.max_replicas) & (cores <= budget),
         )
@@ -161,7 +164,10 @@ class Ipa:
         allocations = [plan[options.stage.name][0] for options in self.options]
         rows = [_row(options, allocation) for options, allocation in zip(self.options, allocations, strict=True)]
         accuracies = [float(options.accuracy[row]) for options, row in zip(self.options, rows, strict=True)]
-        delays = [float(options.delay(rate)[row]) for options, row in zip(self.options, rows, strict=True)]
+        delays = [
+            float(options.delay(rate, np.full(len(options.batch), float(allocation.replicas)))[row])
+            for options, allocation, row in zip(self.options, allocations, rows, strict=True)
+        ]
         accuracy = combine(accuracies, self.settings.measure)
         latency = max(sum(delays[t] for t in path) for path in self.paths)
         weights, cost = self.settings.weights, allocated_cores(plan)
@@ -199,7 +205,7 @@ class Ipa:
 
         Where no plan meets the SLO at any load, the SLO is relaxed to the least latency there is.
         """
-        shortest = [float(options.delay(rate).min()) for options in self.options]
+        shortest = [float(options.filling(rate).min()) for options in self.options]
         least = max(sum(shortest[t] for t in path) for path in self.paths)
         reachable = least <= self.pipeline.slo
         for slo in (self.pipeline.slo if reachable else least + 1e-9, np.inf):
@@ -207,7 +213,10 @@ class Ipa:
             if plan is None:
                 continue
             limit = "replicas" if self.pipeline.cores is None else "cores"
-            if reachable and slo < np.inf:
+            if reachable and slo < np.inf and served >= rate:
+                limit = "slo"
+                reason = f"no plan within the limits keeps the waits at {rate:.4g} requests/s within the SLO"
+            elif reachable and slo < np.inf:
                 reason = f"no plan within the limits carries {rate:.4g} requests/s; this one serves {served:.4g}"
             else:
                 limit = "slo"
@@ -227,7 +236,7 @@ class Ipa:
         served, plan = 0.0, None
         while low <= high:
             middle = (low + high) // 2
-            candidates = self._candidates(Demand(float(loads[middle]), rate, slo, _THRIFTY))
+            candidates = self._candidates(Demand(float(loads[middle]), rate, slo, _THRIFTY, overload=True))
             choice = self._choose(candidates)
             if candidates is not None and choice is not None:
                 served, plan = float(loads[middle]), self._plan(candidates, choice)
@@ -237,12 +246,12 @@ class Ipa:
         return served, plan
 
     def _full_loads(self, rate: float) -> Floats:
-        """Every load up to ``rate`` at which some candidate is used to the full, ascending, after 0."""
-        loads = [np.zeros(1)]
+        """Every load up to ``rate`` at which some candidate is used to the full, ascending, from 0 to ``rate``."""
+        loads = [np.array([0.0, rate])]
         for options in self.options:
             most = min(options.stage.max_replicas, self.pipeline.cores or options.stage.max_replicas)
             loads.append(np.outer(options.throughput / options.stage.rate, np.arange(1, most + 1)).ravel())
-        everything = np.unique(np.concatenate(loads))
+        everything: Floats = np.unique(np.concatenate(loads))
         return everything[everything <= rate]
 
 

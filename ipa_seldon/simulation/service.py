@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log, sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.pipeline import Variant
+from ipa_seldon.queueing import lognormal_spread
 
 POINTS = 4096
 """Values that stand for a distribution: its quantiles at the middles of as many equal steps."""
@@ -41,15 +41,10 @@ def service_of(variant: Variant, cores: int, batch: int, percentile: float) -> S
 
 
 def lognormal(ratio: float, percentile: float) -> NDArray[np.float64]:
-    """Factors of mean 1 that are ``ratio`` at ``percentile``, shape (POINTS,), or none where the ratio is at most 1.
-
-    With z the percentile of the standard normal, ``log(ratio) = z s - s^2 / 2`` gives the spread s; a ratio beyond what
-    any lognormal of mean 1 reaches gets the widest, s = z.
-    """
-    z = NormalDist().inv_cdf(percentile / 100)
-    if ratio <= 1 or z <= 0:
+    """Factors of mean 1 that are ``ratio`` at ``percentile``, shape (POINTS,), or none where the ratio is at most 1."""
+    spread = lognormal_spread(ratio, percentile)
+    if spread == 0:
         return np.empty(0)
-    spread = z - sqrt(max(z * z - 2 * log(ratio), 0.0))
     normal = np.array([NormalDist().inv_cdf(p) for p in _middles()])
     return _of_mean_one(np.exp(spread * normal))
 

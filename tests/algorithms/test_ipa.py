@@ -15,11 +15,12 @@ from ipa_seldon.algorithms import Settings
 from ipa_seldon.algorithms.baselines import fa2_high, fa2_low
 from ipa_seldon.algorithms.ipa import Ipa, combine
 from ipa_seldon.bootstrap import build_solver
-from ipa_seldon.options import Weights, base_allocations, prepare, undominated
+from ipa_seldon.options import Choices, Weights, base_allocations, prepare, undominated
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Observation, Plan, Status, allocated_cores
 from ipa_seldon.profiles import Measurement, Profile
 from ipa_seldon.programs import AccuracyMeasure
+from ipa_seldon.queueing import Queueing
 from tests.factories import random_pipeline
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
@@ -32,7 +33,8 @@ def make_variant(name: str, accuracy: float, points: dict[tuple[int, int], tuple
 
 
 def ipa(pipeline: Pipeline, solver: str = "exhaustive", **fields: object) -> Ipa:
-    return Ipa(pipeline, dataclasses.replace(Settings(build_solver(solver)), **fields))  # type: ignore[arg-type]  # test shorthand
+    chosen = {"queueing": Queueing.PUBLISHED, **fields}
+    return Ipa(pipeline, dataclasses.replace(Settings(build_solver(solver)), **chosen))  # type: ignore[arg-type]  # test shorthand
 
 
 def every_plan(
@@ -113,7 +115,7 @@ def test_a_degraded_plan_serves_the_most_load_then_costs_the_least(seed: int, ra
     most, cheapest = 0.0, math.inf
     per_stage = []
     for options in algorithm.options:
-        delays = options.delay(rate)
+        delays = options.filling(rate)
         rows = range(len(options.variants))
         counts = range(1, options.stage.max_replicas + 1)
         per_stage.append([(options, k, n, float(delays[k])) for k in rows for n in counts])
@@ -168,7 +170,7 @@ def test_ranks_replace_accuracies_and_are_never_zero() -> None:
     points = {(1, 1): (0.1, 10.0)}
     variants = tuple(make_variant(n, a, points) for n, a in (("x", 0.9), ("y", 0.2), ("z", 0.5)))
     pipeline = Pipeline("p", (Stage("a", variants), Stage("b", variants[:1])), (("a", "b"),), slo=1.0, max_batch=1)
-    many, single = prepare(pipeline, AccuracyMeasure.RANK, variable_cores=False)
+    many, single = prepare(pipeline, Choices(AccuracyMeasure.RANK, queueing=Queueing.PUBLISHED))
     assert dict(zip([v.name for v in many.variants], many.accuracy, strict=True)) == {"x": 1.0, "y": 0.05, "z": 0.5}
     assert single.accuracy.tolist() == [1.0]
 

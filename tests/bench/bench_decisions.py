@@ -42,7 +42,7 @@ def binding_pipeline(stages: int, variants: int, seed: int, measure: AccuracyMea
     edges = tuple((f"s{t}", f"s{t + 1}") for t in range(stages - 1))
     settings = Settings(build_solver("auto"), measure, Weights(alpha=20.0 * stages, beta=0.5, delta=1e-6))
     loose = Ipa(Pipeline("bench", made, edges, slo=1e9), settings)
-    shortest = sum(float(options.delay(RATE).min()) for options in loose.options)
+    shortest = sum(float(options.filling(RATE).min()) for options in loose.options)
     free = loose.decide(RATE, NOTHING).latency
     return Ipa(Pipeline("bench", made, edges, slo=shortest + 0.4 * (free - shortest)), settings)
 
