@@ -6,7 +6,7 @@ includes a queue, or whose throughput is no more than the load they were offered
 is derived, and marked so:
 
 - cores: ``l(c) = l(c0) (c0 / c)^sigma`` and ``h(c) = h(c0) (c / c0)^sigma`` from the nearest core count c0 that was
-  measured; sigma is fitted per family to all its variants with several core counts, up to 8 (beyond, nothing speeds up);
+  measured; sigma is fitted per family to all its variants with several core counts, up to 8 cores;
 - batches: the quadratic fit over what was measured on as many cores (IPA section 4.2), else the median ratio to batch 1
   that was measured in the family;
 - throughput: ``b / l`` times the family's median of ``h l / b``;
