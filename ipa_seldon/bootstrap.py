@@ -41,7 +41,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
     return Settings(
         solver=build_solver(solver or spec.solver),
         measure=spec.objective.accuracy,
-        weights=Weights(spec.objective.alpha, spec.objective.beta, spec.objective.delta),
+        weights=Weights(spec.objective.alpha, spec.objective.beta, spec.objective.delta, spec.objective.switching),
         variable_cores=spec.allocation == "variable",
         queueing=spec.queueing,
     )

@@ -26,11 +26,14 @@ _SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the 
 
 @dataclass(frozen=True)
 class Weights:
-    """IPA's objective: ``alpha * accuracy - beta * cores - delta * batch``."""
+    """IPA's objective: ``alpha * accuracy - beta * cores - delta * batch``; ``switching`` is what a core that starts up
+    costs a second, when a solver weighs a plan against the one that runs.
+    """
 
     alpha: float = 2.0
     beta: float = 1.0
     delta: float = 1e-6
+    switching: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,18 @@ class StageOptions:
         the load is beyond it, and queues are as long as deadlines allow.
         """
         return self.latency + batch_wait(self.batch, rate * self.stage.rate)
+
+    def starting(self, replicas: Floats, running: Allocation | None) -> Floats:
+        """Core-seconds of start-up, shape (k,), that each candidate on ``replicas`` takes beside what is ``running``:
+        replicas of another variant or size start anew.
+        """
+        if running is None:
+            return np.zeros(len(self.batch))
+        alike = self.cores == running.cores
+        alike &= np.array([variant.name == running.variant for variant in self.variants])
+        created = replicas - np.where(alike, np.minimum(replicas, running.replicas), 0.0)
+        seconds: Floats = created * self.cores * np.array([variant.load_time for variant in self.variants])
+        return seconds
 
     def allocation(self, row: int, replicas: float) -> Allocation:
         """The candidate in that row, as a plan states it."""

@@ -70,12 +70,15 @@ class SloSpec(Document):
 
 
 class ObjectiveSpec(Document):
-    """Weights of IPA's objective: alpha * accuracy - beta * cores - delta * sum of batch sizes."""
+    """Weights of IPA's objective: alpha * accuracy - beta * cores - delta * sum of batch sizes. A plan is weighed with
+    ``switching`` for every second that a core of replicas which do not run yet takes to start.
+    """
 
     accuracy: AccuracyMeasure = AccuracyMeasure.PRODUCT
     alpha: Weight = 2.0
     beta: Weight = 1.0
     delta: Weight = 1e-6
+    switching: Weight = 0.0
 
 
 class ForecasterSpec(Document):

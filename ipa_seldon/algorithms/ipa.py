@@ -21,13 +21,14 @@ _THRIFTY = Weights(alpha=1e-6, beta=1.0, delta=1e-9)  # the cheapest plan; accur
 @dataclass(frozen=True)
 class Demand:
     """What a plan must carry: ``rate`` pipeline requests/s, of ``offered`` that arrive. ``overload``: more arrives than
-    any plan can carry within the SLO.
+    any plan can carry within the SLO. A switch starts from what is ``running``.
     """
 
     rate: float
     offered: float
     slo: float
     weights: Weights
+    running: Plan
     overload: bool = False
 
 
@@ -67,8 +68,7 @@ class Ipa:
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The best plan that carries ``rate`` requests/s within the SLO, else the degraded plan."""
-        del observation  # IPA decides from the load alone
-        candidates = self._candidates(Demand(rate, rate, self.pipeline.slo, self.settings.weights))
+        candidates = self._candidates(Demand(rate, rate, self.pipeline.slo, self.settings.weights, observation.plan))
         choice = self._choose(candidates)
         if candidates is None or choice is None:
             return self._degraded(rate)
@@ -99,10 +99,15 @@ class Ipa:
         replicas = options.replicas(demand.rate)
         cores = replicas * options.cores
         budget = np.inf if self.pipeline.cores is None else self.pipeline.cores
+        weights = demand.weights
+        penalty = weights.beta * cores + weights.delta * options.batch
+        if weights.switching:
+            running = next(iter(demand.running.get(options.stage.name, ())), None)
+            penalty = penalty + weights.switching * options.starting(replicas, running)
         return Columns(
             replicas=replicas,
             accuracy=options.accuracy,
-            penalty=demand.weights.beta * cores + demand.weights.delta * options.batch,
+            penalty=penalty,
             latency=options.filling(demand.offered) if demand.overload else options.delay(demand.offered, replicas),
             cores=cores,
             within=(replicas <= options.stage.max_replicas) & (cores <= budget),
@@ -236,7 +241,7 @@ class Ipa:
         served, plan = 0.0, None
         while low <= high:
             middle = (low + high) // 2
-            candidates = self._candidates(Demand(float(loads[middle]), rate, slo, _THRIFTY, overload=True))
+            candidates = self._candidates(Demand(float(loads[middle]), rate, slo, _THRIFTY, {}, overload=True))
             choice = self._choose(candidates)
             if candidates is not None and choice is not None:
                 served, plan = float(loads[middle]), self._plan(candidates, choice)
