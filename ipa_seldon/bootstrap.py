@@ -51,7 +51,10 @@ def build_algorithm(config: Config, algorithm: str | None = None, solver: str | 
     """The config's algorithm with its damping; ``algorithm`` and ``solver`` override the config's choice."""
     spec = config.spec
     factory = plugins.load("algorithm", algorithm or spec.algorithm, ALGORITHMS)
-    built: Algorithm = factory(config.pipeline, algorithm_settings(config, solver))
+    try:
+        built: Algorithm = factory(config.pipeline, algorithm_settings(config, solver))
+    except ConfigError as error:
+        raise ConfigError(f"{config.path}: {error}") from error
     if spec.damping.stabilization or spec.damping.tolerance:
         built = Stabilised(built, spec.damping.stabilization, spec.damping.tolerance)
     if spec.damping.gain:

@@ -56,9 +56,11 @@ class StageOptions:
     percentile: float
 
     def replicas(self, rate: float) -> Floats:
-        """The fewest replicas, at least 1, of each candidate that carry ``rate`` pipeline requests/s, and its spare."""
+        """The fewest replicas, at least the stage's least, of each candidate that carry ``rate`` pipeline requests/s,
+        and its spare.
+        """
         needed: Floats = np.ceil(rate * self.stage.rate / self.throughput - _SLACK)
-        return np.maximum(needed, 1.0) + self.spare
+        return np.maximum(needed, float(self.stage.min_replicas)) + self.spare
 
     def delay(self, rate: float, replicas: Floats) -> Floats:
         """Seconds a request spends in the stage at ``rate`` pipeline requests/s on ``replicas``, shape (k,): one batch

@@ -29,7 +29,8 @@ class Variant:
 @dataclass(frozen=True)
 class Stage:
     """One node of the graph. ``threshold`` (requests/s) and ``slo`` (seconds, optional) define the base allocation;
-    ``rate`` is the number of requests this stage receives per pipeline request.
+    ``rate`` is the number of requests this stage receives per pipeline request. A plan runs ``min_replicas`` to
+    ``max_replicas`` of it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     threshold: float = 1.0
     slo: float | None = None
     rate: float = 1.0
+    min_replicas: int = 1
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; KeyError if there is none."""

@@ -11,7 +11,7 @@ from ipa_seldon.bootstrap import build_algorithm, first_plan, repository_of, tim
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.plan import allocated_cores
-from tests.test_config import changed, document, write
+from tests.test_config import PROFILE, changed, document, write
 
 
 def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
@@ -43,6 +43,17 @@ def test_an_algorithm_from_outside_the_package(tmp_path: Path) -> None:
         build_algorithm(config, "magic")
     with pytest.raises(PluginError, match="no_such_package"):
         build_algorithm(config, "no_such_package:thing")
+
+
+@pytest.mark.parametrize("algorithm", ["ipa", "fa2-low"])
+def test_a_budget_below_the_fewest_replicas_is_refused(tmp_path: Path, algorithm: str) -> None:
+    """Base allocations may need more cores than the profile's least: one line with file, key and the least budget."""
+    profile = PROFILE + "".join(f"1,crop,{v},30,2,0.05,\n1,crop,{v},50,4,0.03,\n" for v in ("yolov5n", "yolov5s"))
+    content = changed("spec.limits.cores", 4)
+    content["spec"]["stages"]["crop"]["threshold"] = 40
+    config = read_config(write(tmp_path, content, profile))
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.limits\.cores: 4: accepted: at least 5"):
+        build_algorithm(config, algorithm)
 
 
 def test_without_a_repository_nothing_can_be_served(tmp_path: Path) -> None:

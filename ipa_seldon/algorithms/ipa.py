@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.algorithms import Settings
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import binding, runner_up
 from ipa_seldon.options import Choices, StageOptions, Weights, prepare, undominated
 from ipa_seldon.pipeline import Pipeline
@@ -65,6 +66,12 @@ class Ipa:
         self.options = prepare(pipeline, Choices(settings.measure, settings.variable_cores, settings.queueing))
         index = {stage.name: t for t, stage in enumerate(pipeline.stages)}
         self.paths = tuple(tuple(index[name] for name in path) for path in pipeline.paths)
+        least = sum(options.stage.min_replicas * int(options.cores.min()) for options in self.options)
+        if pipeline.cores is not None and pipeline.cores < least:
+            raise ConfigError(
+                f"spec.limits.cores: {pipeline.cores}: accepted: at least {least}, "
+                "what the fewest replicas of every stage are allocated"
+            )
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The best plan that carries ``rate`` requests/s within the SLO, else the degraded plan."""
@@ -228,7 +235,7 @@ class Ipa:
                 reason = f"no plan meets the SLO of {self.pipeline.slo:.4g} s; the least latency is {least:.4g} s"
             why = {"binding": limit, "runner_up": None}
             return replace(self._price(plan, rate), status=Status.DEGRADED, reason=reason, why=why)
-        raise AssertionError("one replica per stage always fits: the budget is checked when the pipeline is built")
+        raise AssertionError("the fewest replicas of every stage always fit: the budget was checked")
 
     def _most_load(self, rate: float, slo: float) -> tuple[float, Plan | None]:
         """The most load (requests/s) that any plan serves within ``slo``, and the cheapest plan that does.
