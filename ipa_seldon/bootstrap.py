@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, Algorithm, Settings
+from ipa_seldon.algorithms import ALGORITHMS, UNDAMPED, Algorithm, Baselines, Settings
 from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
 from ipa_seldon.config import Config, with_profiles
 from ipa_seldon.controller import Controller, Listener, think
@@ -44,17 +44,21 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         weights=Weights(spec.objective.alpha, spec.objective.beta, spec.objective.delta, spec.objective.switching),
         variable_cores=spec.allocation == "variable",
         queueing=spec.queueing,
+        baselines=Baselines(**dict(spec.baselines)),
     )
 
 
 def build_algorithm(config: Config, algorithm: str | None = None, solver: str | None = None) -> Algorithm:
     """The config's algorithm with its damping; ``algorithm`` and ``solver`` override the config's choice."""
     spec = config.spec
-    factory = plugins.load("algorithm", algorithm or spec.algorithm, ALGORITHMS)
+    name = algorithm or spec.algorithm
+    factory = plugins.load("algorithm", name, ALGORITHMS)
     try:
         built: Algorithm = factory(config.pipeline, algorithm_settings(config, solver))
     except ConfigError as error:
         raise ConfigError(f"{config.path}: {error}") from error
+    if name in UNDAMPED:
+        return built
     if spec.damping.stabilization or spec.damping.tolerance:
         built = Stabilised(built, spec.damping.stabilization, spec.damping.tolerance)
     if spec.damping.gain:

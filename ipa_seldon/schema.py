@@ -128,6 +128,26 @@ class LimitsSpec(Document):
     cores: Count | None = None
 
 
+def parse_variants(value: object) -> object:
+    """``value`` where it is one of the words, or names for names; whose they are is checked with the stages."""
+    names = isinstance(value, dict) and all(isinstance(name, str) for pair in value.items() for name in pair)
+    if value not in ("lightest", "heaviest") and not names:
+        raise ValueError("accepted: lightest, heaviest, or {stage: variant}")
+    return value
+
+
+class BaselinesSpec(Document):
+    """What the baselines keep fixed. ``rate``: the load (requests/s) they are sized for, by default the first one that
+    they decide for. ``variants`` of ``hpa``. ``replicas`` of ``rim``, by default what ``fa2-high`` runs at ``rate``.
+    ``utilization``: the share of its replicas' throughput at which ``hpa`` wants a stage.
+    """
+
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    variants: Annotated[Literal["lightest", "heaviest"] | dict[str, str], BeforeValidator(parse_variants)] = "lightest"
+    replicas: dict[str, Count] = {}
+    utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
 class GraphNode(Document):
     """A node of the DAG. A node may appear under several parents; its children are those of all its appearances."""
 
@@ -174,6 +194,7 @@ class PipelineSpec(Document):
         Queueing, Field(description="How waits are reckoned: (b - 1) / load, as published, or calibrated tails.")
     ] = Queueing.CALIBRATED
     limits: LimitsSpec = LimitsSpec()
+    baselines: BaselinesSpec = BaselinesSpec()
     graph: GraphNode
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
@@ -186,6 +207,22 @@ class PipelineSpec(Document):
             odd = ", ".join(sorted(nodes ^ set(self.stages)))
             raise ValueError(f"stages: {odd}: accepted: exactly the nodes of the graph ({', '.join(sorted(nodes))})")
         topological(self.graph)
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_match_stages(self) -> Self:
+        variants = self.baselines.variants if isinstance(self.baselines.variants, dict) else {}
+        for key, named in (("variants", variants), ("replicas", self.baselines.replicas)):
+            for stage in named:
+                if stage not in self.stages:
+                    raise ValueError(f"baselines.{key}: {stage!r}: accepted: {', '.join(self.stages)}")
+        for stage, variant in variants.items():
+            known = self.stages[stage].variants
+            if variant not in known:
+                raise ValueError(f"baselines.variants.{stage}: {variant!r}: accepted: {', '.join(known)}")
+        for stage, replicas in self.baselines.replicas.items():
+            if replicas > self.limits.replicas:
+                raise ValueError(f"baselines.replicas.{stage}: {replicas}: accepted: 1 to {self.limits.replicas}")
         return self
 
 

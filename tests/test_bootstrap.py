@@ -10,7 +10,7 @@ import pytest
 from ipa_seldon.bootstrap import build_algorithm, first_plan, repository_of, time_shared
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
-from ipa_seldon.plan import allocated_cores
+from ipa_seldon.plan import Allocation, Observation, allocated_cores
 from tests.test_config import PROFILE, changed, document, write
 
 
@@ -45,7 +45,20 @@ def test_an_algorithm_from_outside_the_package(tmp_path: Path) -> None:
         build_algorithm(config, "no_such_package:thing")
 
 
-@pytest.mark.parametrize("algorithm", ["ipa", "fa2-low"])
+def test_damping_leaves_alone_what_holds_still_by_itself(tmp_path: Path) -> None:
+    """A gain that no switch reaches holds IPA, but not an autoscaler, whose rules are its own: 2 replicas of 15.1
+    requests/s at 29 are beyond 80 % of their throughput.
+    """
+    config = read_config(write(tmp_path, changed("spec.damping", {"gain": 1000})))
+    two = {"crop": (Allocation("yolov5n", 2, 1, 1),), "classification": (Allocation("resnet18", 2, 1, 1),)}
+    running = Observation(10.0, (29.0,), two)
+    assert build_algorithm(config, "ipa").decide(25.0, running).held
+    scaled = build_algorithm(config, "hpa").decide(29.0, running)
+    assert not scaled.held
+    assert scaled.plan["crop"][0].replicas == 3
+
+
+@pytest.mark.parametrize("algorithm", ["ipa", "fa2-low", "rim", "static", "hpa"])
 def test_a_budget_below_the_fewest_replicas_is_refused(tmp_path: Path, algorithm: str) -> None:
     """Base allocations may need more cores than the profile's least: one line with file, key and the least budget."""
     profile = PROFILE + "".join(f"1,crop,{v},30,2,0.05,\n1,crop,{v},50,4,0.03,\n" for v in ("yolov5n", "yolov5s"))

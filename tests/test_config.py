@@ -129,6 +129,33 @@ def test_bad_input_is_one_line_with_exit_code_2(tmp_path: Path, key: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("section", "key", "accepted"),
+    [
+        ({"variants": "best"}, "variants: 'best'", "lightest, heaviest, or {stage: variant}"),
+        ({"variants": ["yolov5n"]}, "variants: ['yolov5n']", "lightest, heaviest, or {stage: variant}"),
+        ({"variants": {"crop": 3}}, "variants: {'crop': 3}", "lightest, heaviest, or {stage: variant}"),
+        ({"variants": {"crop": "yolov9"}}, "variants.crop: 'yolov9'", "accepted: yolov5n, yolov5s"),
+        ({"variants": {"audio": "yolov5n"}}, "variants: 'audio'", "accepted: classification, crop"),
+        ({"replicas": {"audio": 2}}, "replicas: 'audio'", "accepted: classification, crop"),
+        ({"replicas": {"crop": 0}}, "replicas.crop: 0", "greater than or equal to 1"),
+        ({"replicas": {"crop": 101}}, "replicas.crop: 101", "accepted: 1 to 100"),
+        ({"utilization": 1.2}, "utilization: 1.2", "less than or equal to 1"),
+        ({"rate": 0}, "rate: 0", "greater than 0"),
+        ({"target": 0.8}, "target: unknown key", "accepted: rate, variants, replicas, utilization"),
+    ],
+)
+def test_baselines_that_cannot_be_sized(tmp_path: Path, section: dict[str, Any], key: str, accepted: str) -> None:
+    """One line names the key, the value, and the stages, variants or numbers that are accepted."""
+    path = write(tmp_path, changed("spec.baselines", section))
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert f"{path}: spec.baselines.{key}" in message
+    assert accepted in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
     ("text", "accepted"),
     [("{", "not YAML"), ("[]", "a mapping"), ("kind: A\nkind: B\n", "appears twice"), ("", "a mapping")],
 )

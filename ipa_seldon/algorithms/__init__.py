@@ -16,7 +16,27 @@ ALGORITHMS: Mapping[str, str] = {
     "ipa": "ipa_seldon.algorithms.ipa:Ipa",
     "fa2-low": "ipa_seldon.algorithms.baselines:fa2_low",
     "fa2-high": "ipa_seldon.algorithms.baselines:fa2_high",
+    "rim": "ipa_seldon.algorithms.baselines:rim",
+    "static": "ipa_seldon.algorithms.baselines:static",
+    "hpa": "ipa_seldon.algorithms.hpa:hpa",
 }
+
+UNDAMPED = frozenset({"static", "hpa"})
+"""Algorithms that are never damped: one never switches, the other holds still by rules of its own."""
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the baselines keep fixed. ``rate`` (requests/s) is the load they are sized for, None: the first one above 0
+    that they decide for. ``variants`` of ``hpa``: ``lightest``, ``heaviest``, or stage -> variant, the lightest where a
+    stage is not named. ``replicas`` of ``rim``, stage -> replicas: what ``fa2-high`` runs at ``rate`` where a stage is
+    not named. ``utilization``: the share of its replicas' throughput at which ``hpa`` wants a stage.
+    """
+
+    rate: float | None = None
+    variants: str | Mapping[str, str] = "lightest"
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    utilization: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,7 @@ class Settings:
     weights: Weights = field(default_factory=Weights)
     variable_cores: bool = False
     queueing: Queueing = Queueing.CALIBRATED
+    baselines: Baselines = field(default_factory=Baselines)
 
 
 class Algorithm(Protocol):

@@ -1,27 +1,127 @@
-"""The baselines of IPA's evaluation: variants stay fixed, replicas and batches adapt (FA2-low, FA2-high)."""
+"""The baselines of IPA's evaluation: IPA over a pipeline of which something stays fixed, and one plan for ever.
+
+Variants stay fixed while replicas and batches adapt (FA2-low, FA2-high); replicas stay fixed while variants and batches
+adapt (RIM); everything stays fixed (static).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ipa_seldon.algorithms import Algorithm, Settings
 from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.options import Weights
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.plan import Observation, Plan, Proposal
+
+_NOTHING_RUNS = Observation(time=0.0, arrivals=(), plan={})
+_CORE, _BATCH = 1e-8, 1e-10  # in units of accuracy, so that they decide only among plans of equal accuracy
 
 
 def fa2_low(pipeline: Pipeline, settings: Settings) -> Algorithm:
     """Every stage keeps its lightest variant: the one of the highest throughput per core at batch 1."""
-    return Ipa(_only(pipeline, heaviest=False), settings)
+    return Ipa(with_variants(pipeline, "lightest"), settings)
 
 
 def fa2_high(pipeline: Pipeline, settings: Settings) -> Algorithm:
     """Every stage keeps its heaviest variant: the one of the lowest throughput per core at batch 1."""
-    return Ipa(_only(pipeline, heaviest=True), settings)
+    return Ipa(with_variants(pipeline, "heaviest"), settings)
 
 
-def _only(pipeline: Pipeline, heaviest: bool) -> Pipeline:
-    return replace(pipeline, stages=tuple(replace(s, variants=(_extreme(s, heaviest),)) for s in pipeline.stages))
+def rim(pipeline: Pipeline, settings: Settings) -> Algorithm:
+    """Replicas stay; the most accurate variants and batches that they carry the load with, the cheapest of equals.
+
+    IPA's evaluation (RIM): the objective without its cost. The replicas are those of the settings, elsewhere those of
+    FA2-high at the rate that the baselines are sized for.
+    """
+    alpha = settings.weights.alpha or 1.0
+    accurate = replace(settings, weights=Weights(alpha, _CORE * alpha, _BATCH * alpha))
+    named = _with_replicas(pipeline, settings.baselines.replicas)
+    if all(stage.name in settings.baselines.replicas for stage in pipeline.stages):
+        return Ipa(named, accurate)
+    heaviest = Ipa(with_variants(named, "heaviest"), settings)
+
+    def sized(rate: float) -> Algorithm:
+        replicas = {stage: allocation.replicas for stage, (allocation,) in plan_for(heaviest, rate).items()}
+        return Ipa(_with_replicas(pipeline, replicas), accurate)
+
+    return Sized(sized, settings.baselines.rate)
 
 
-def _extreme(stage: Stage, heaviest: bool) -> Variant:
-    return (min if heaviest else max)(stage.variants, key=lambda variant: variant.throughput(variant.cores[0], 1))
+def static(pipeline: Pipeline, settings: Settings) -> Algorithm:
+    """IPA's plan for the rate that the baselines are sized for, for ever."""
+    ipa = Ipa(pipeline, settings)
+    return Sized(lambda rate: Kept(ipa, rate), settings.baselines.rate)
+
+
+class Kept:
+    """The plan that ``ipa`` makes for ``rate`` (requests/s), at any load."""
+
+    def __init__(self, ipa: Ipa, rate: float) -> None:
+        self._ipa = ipa
+        self._kept = ipa.decide(rate, _NOTHING_RUNS)
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        """The plan, with its worth at ``rate``; degraded where it breaks a promise there."""
+        del observation  # it does not matter what runs
+        return replace(worth(self._ipa, self._kept.plan, rate), why=self._kept.why)
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """As IPA values it."""
+        return self._ipa.evaluate(plan, rate)
+
+
+class Sized:
+    """The algorithm that ``build`` makes for a rate (requests/s): for ``rate``, or, where that is None, for the first
+    one above 0 that is decided for. Until then it is the algorithm for no load, which is the first plan's.
+    """
+
+    def __init__(self, build: Callable[[float], Algorithm], rate: float | None) -> None:
+        self._build = build
+        self._algorithm = build(rate or 0.0)
+        self._is_sized = rate is not None
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        """The sized algorithm's proposal."""
+        if not self._is_sized and rate > 0:
+            self._algorithm, self._is_sized = self._build(rate), True
+        return self._algorithm.decide(rate, observation)
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """As the sized algorithm values it."""
+        return self._algorithm.evaluate(plan, rate)
+
+
+def plan_for(ipa: Ipa, rate: float) -> Plan:
+    """What ``ipa`` runs at ``rate`` requests/s."""
+    return ipa.decide(rate, _NOTHING_RUNS).plan
+
+
+def worth(ipa: Ipa, plan: Plan, rate: float) -> Proposal:
+    """What ``plan``, made of ``ipa``'s options, is worth at ``rate`` requests/s."""
+    proposal = ipa.evaluate(plan, rate)
+    if proposal is None:
+        raise AssertionError("a plan of its own options has a worth")
+    return proposal
+
+
+def with_variants(pipeline: Pipeline, variants: str | Mapping[str, str]) -> Pipeline:
+    """The pipeline with one variant per stage: ``lightest``, ``heaviest``, or the named one, else the lightest."""
+    return replace(pipeline, stages=tuple(replace(s, variants=(_variant(s, variants),)) for s in pipeline.stages))
+
+
+def _variant(stage: Stage, variants: str | Mapping[str, str]) -> Variant:
+    if not isinstance(variants, str) and stage.name in variants:
+        return stage.variant(variants[stage.name])
+    extreme = min if variants == "heaviest" else max
+    return extreme(stage.variants, key=lambda variant: variant.throughput(variant.cores[0], 1))
+
+
+def _with_replicas(pipeline: Pipeline, replicas: Mapping[str, int]) -> Pipeline:
+    """The pipeline with exactly as many replicas of the stages that ``replicas`` names."""
+    stages = tuple(
+        replace(s, min_replicas=replicas[s.name], max_replicas=replicas[s.name]) if s.name in replicas else s
+        for s in pipeline.stages
+    )
+    return replace(pipeline, stages=stages)

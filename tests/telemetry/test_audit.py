@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ipa_seldon.algorithms import ALGORITHMS
 from ipa_seldon.bootstrap import build_algorithm, build_forecaster, replay_decisions
 from ipa_seldon.cli import cli
 from ipa_seldon.config import Config, read_config
@@ -21,10 +22,11 @@ from tests.fakes import MemoryPlatform
 from tests.test_config import changed, write
 
 
-def log_a_run(directory: Path, forecaster: str, steps: int = 40) -> tuple[Config, Path]:
+def log_a_run(directory: Path, forecaster: str, steps: int = 40, algorithm: str = "ipa") -> tuple[Config, Path]:
     """A log of ``steps`` decisions over a seeded load that rises and falls, with faults and gaps in it."""
     spec = {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20}
     content = changed("spec.forecaster", spec)
+    content["spec"]["algorithm"] = algorithm
     content["spec"]["damping"] = {"cooldown": "30s", "gain": 0.001}
     config = read_config(write(directory, content))
     seconds = np.arange(steps * 10 + 120)
@@ -55,6 +57,16 @@ def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> Non
     result = CliRunner().invoke(cli, ["replay", str(path)], standalone_mode=False)
     assert result.return_value == 0
     assert "40 decisions, 0 different" in result.output
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algorithm: str) -> None:
+    """Whatever an algorithm remembers, it remembers the same when its log is decided again."""
+    config, path = log_a_run(tmp_path, "max", algorithm=algorithm)
+    _, name, decisions = read_audit_log(path)
+    assert name == algorithm
+    assert sum(decision.proposal is not None for decision in decisions) > 30
+    assert replay_decisions(config, name, decisions) == []
 
 
 def test_a_log_that_was_tampered_with_is_noticed(tmp_path: Path) -> None:

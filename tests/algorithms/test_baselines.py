@@ -1,0 +1,130 @@
+"""Baselines: what stays fixed stays, and the rest is the best there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipa_seldon.algorithms import Baselines, Settings
+from ipa_seldon.algorithms.baselines import fa2_high, rim, static
+from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.bootstrap import build_solver
+from ipa_seldon.options import base_allocations
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Observation, Plan, Proposal, Status
+from ipa_seldon.queueing import Queueing
+from tests.factories import random_pipeline
+
+NOTHING = Observation(time=0.0, arrivals=(), plan={})
+RATES = [0.0, 6.0, 40.0, 3.0, 500.0, 0.0, 12.0]
+
+
+def chosen(**fields: object) -> Settings:
+    return Settings(build_solver("auto"), queueing=Queueing.PUBLISHED, baselines=Baselines(**fields))  # type: ignore[arg-type]  # test shorthand
+
+
+def counts(plan: Plan) -> dict[str, int]:
+    return {stage: allocation.replicas for stage, (allocation,) in plan.items()}
+
+
+@pytest.mark.parametrize(("rate", "sized_for"), [(None, 6.0), (20.0, 20.0)])
+def test_static_keeps_one_plan_at_any_load(rate: float | None, sized_for: float) -> None:
+    """IPA's plan for the given rate, else for the first one above 0; priced honestly where the load is beyond it."""
+    pipeline = random_pipeline(11, stages=2, chain=True)
+    algorithm = static(pipeline, chosen(rate=rate))
+    kept = Ipa(pipeline, chosen()).decide(sized_for, NOTHING).plan
+    proposals = [algorithm.decide(load, NOTHING) for load in RATES]
+    assert [proposal.plan for proposal in proposals[1:]] == [kept] * (len(RATES) - 1)
+    assert proposals[1].status is Status.OPTIMAL
+    assert proposals[4].status is Status.DEGRADED
+    assert "of 500 requests/s" in proposals[4].reason
+
+
+def test_rim_keeps_the_replicas_of_fa2_high() -> None:
+    """By default what FA2-high runs at the given rate; the variants follow the load."""
+    pipeline = dataclasses.replace(random_pipeline(8, stages=3), slo=1.0, cores=None)
+    algorithm = rim(pipeline, chosen(rate=8.0))
+    wanted = counts(fa2_high(pipeline, chosen()).decide(8.0, NOTHING).plan)
+    plans = [algorithm.decide(load, NOTHING).plan for load in RATES]
+    assert [counts(plan) for plan in plans] == [wanted] * len(RATES)
+    assert len({tuple(allocation.variant for (allocation,) in plan.values()) for plan in plans}) > 1
+
+
+def test_rim_keeps_the_replicas_it_is_given() -> None:
+    """A stage that is named keeps that many; the others what FA2-high runs beside them at the first rate above 0."""
+    pipeline = dataclasses.replace(random_pipeline(8, stages=3), slo=1.0, cores=None)
+    algorithm = rim(pipeline, chosen(replicas={"s1": 7}))
+    elsewhere = counts(fa2_high(pipeline, chosen()).decide(6.0, NOTHING).plan)
+    for load in RATES[1:]:
+        assert counts(algorithm.decide(load, NOTHING).plan) == {**elsewhere, "s1": 7}
+
+
+Row = tuple[float, float, float, float, float]  # accuracy, cores, load carried (requests/s), latency (s), batch
+
+
+def rows_of(pipeline: Pipeline, rate: float, replicas: dict[str, int]) -> list[list[Row]]:
+    """Per stage what its fixed replicas could run, straight from the formulas."""
+    tables = []
+    for stage in pipeline.stages:
+        base, n, load = base_allocations(stage, [1, 2, 4]), replicas[stage.name], rate * stage.rate
+        tables.append(
+            [
+                (
+                    v.accuracy,
+                    float(n * base[v.name]),
+                    n * v.throughput(base[v.name], b) / stage.rate,
+                    v.latency(base[v.name], b) + ((b - 1) / load if load else 0.0),
+                    float(b),
+                )
+                for v in stage.variants
+                for b in (1, 2, 4)
+            ]
+        )
+    return tables
+
+
+def within_limits(pipeline: Pipeline, combination: Sequence[Row]) -> bool:
+    delay = {stage.name: row[3] for stage, row in zip(pipeline.stages, combination, strict=True)}
+    slow = any(sum(delay[name] for name in path) > pipeline.slo for path in pipeline.paths)
+    return not slow and (pipeline.cores is None or sum(row[1] for row in combination) <= pipeline.cores)
+
+
+def check_rim(proposal: Proposal, pipeline: Pipeline, rate: float, replicas: dict[str, int]) -> Status:
+    """Compare with every combination of variants and batches; returns what it should have been."""
+    possible = [c for c in itertools.product(*rows_of(pipeline, rate, replicas)) if within_limits(pipeline, c)]
+    carrying = [c for c in possible if min(row[2] for row in c) >= rate * (1 - 1e-9)]
+    if carrying:
+        best = max((math.prod(row[0] for row in c), -sum(row[1] for row in c)) for c in carrying)
+        assert proposal.accuracy == pytest.approx(best[0], abs=1e-9)
+        assert proposal.cost == -best[1]
+        return Status.OPTIMAL
+    if possible:
+        most = max(min(row[2] for row in c) for c in possible)
+        cheapest = min(sum(row[1] for row in c) for c in possible if min(row[2] for row in c) >= most * (1 - 1e-9))
+        assert proposal.served == pytest.approx(most)
+        assert proposal.cost == cheapest
+    return Status.DEGRADED
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31), rate=st.sampled_from([0.0, 5.0, 20.0, 60.0, 300.0]))
+def test_rim_is_the_most_accurate_its_replicas_can_be(seed: int, rate: float) -> None:
+    """Against brute force on random chains and DAGs: the most accurate plan that carries the load within the SLO and
+    the budget, the cheapest of those; where there is none, degraded, and no plan serves more for less.
+    """
+    rng = np.random.default_rng(seed)
+    pipeline = random_pipeline(seed)
+    replicas = {stage.name: int(rng.integers(1, stage.max_replicas + 1)) for stage in pipeline.stages}
+    least = sum(n * min(base_allocations(pipeline.stage(s), [1, 2, 4]).values()) for s, n in replicas.items())
+    pipeline = dataclasses.replace(pipeline, cores=least + int(rng.integers(0, 20)) if rng.random() < 0.5 else None)
+    proposal = rim(pipeline, chosen(replicas=replicas)).decide(rate, NOTHING)
+    assert counts(proposal.plan) == replicas
+    assert proposal.status is check_rim(proposal, pipeline, rate, replicas)
+    assert bool(proposal.reason) == (proposal.status is Status.DEGRADED)

@@ -1,0 +1,78 @@
+"""What every algorithm of the table promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipa_seldon import plugins
+from ipa_seldon.algorithms import ALGORITHMS, Algorithm, Settings
+from ipa_seldon.bootstrap import build_solver, first_plan
+from ipa_seldon.controller import Controller
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Decision, Outcome, Status, allocated_cores
+from tests.factories import random_pipeline
+from tests.fakes import LastForecaster, MemoryPlatform
+
+SEEDS = range(5)
+
+
+def build(name: str, pipeline: Pipeline) -> Algorithm:
+    algorithm: Algorithm = plugins.load("algorithm", name, ALGORITHMS)(pipeline, Settings(build_solver("auto")))
+    return algorithm
+
+
+def run(name: str, pipeline: Pipeline, rates: list[float]) -> list[Decision]:
+    """A loop in which every rate is forecast as it comes, over the plan for no load."""
+    algorithm = build(name, pipeline)
+    platform = MemoryPlatform(first_plan(algorithm), [])
+    loop = Controller(platform, LastForecaster(), algorithm)
+    decisions = []
+    for step, rate in enumerate(rates):
+        platform.arrivals = (rate,)
+        decisions.append(loop.step(1.7e9 + 10 * step))
+    return decisions
+
+
+def varying(seed: int) -> list[float]:
+    return [float(rate) for rate in np.random.default_rng(seed).gamma(1.0, 30.0, 20)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, seed: int) -> None:
+    """One variant per stage, replicas and cores within the limits at any load; optimal means that the load is carried
+    within the SLO, degraded has a reason.
+    """
+    pipeline = random_pipeline(seed)
+    for decision in run(name, pipeline, varying(seed)):
+        proposal = decision.proposal
+        assert proposal is not None
+        for stage in pipeline.stages:
+            (allocation,) = proposal.plan[stage.name]
+            assert allocation.variant in {variant.name for variant in stage.variants}
+            assert 1 <= allocation.replicas <= stage.max_replicas
+        assert pipeline.cores is None or allocated_cores(proposal.plan) <= pipeline.cores
+        assert bool(proposal.reason) == (proposal.status is Status.DEGRADED)
+        if proposal.status is Status.OPTIMAL:
+            assert decision.rate is not None
+            assert proposal.served >= decision.rate * (1 - 1e-9)
+            assert proposal.latency <= pipeline.slo + 1e-9
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_same_observations_give_the_same_decisions(name: str) -> None:
+    """No clock, no chance: two runs over the same loads differ in nothing."""
+    for seed in SEEDS:
+        pipeline = random_pipeline(seed)
+        assert run(name, pipeline, varying(seed)) == run(name, pipeline, varying(seed))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_nothing_switches_under_a_constant_load(name: str) -> None:
+    """Once a constant load has been answered (an autoscaler climbs in steps), nothing is ever applied again."""
+    for seed in SEEDS:
+        decisions = run(name, random_pipeline(seed), [25.0] * 40)
+        plans = [decision.observation.plan for decision in decisions[10:]]
+        assert all(plan == plans[0] for plan in plans)
+        assert {decision.outcome for decision in decisions[10:]} <= {Outcome.UNCHANGED, Outcome.DEGRADED}
