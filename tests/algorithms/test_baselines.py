@@ -23,7 +23,7 @@ from ipa_seldon.queueing import Queueing
 from tests.factories import random_pipeline
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
-RATES = [0.0, 6.0, 40.0, 3.0, 500.0, 0.0, 12.0]
+RATES = [0.0, 30.0, 6.0, 40.0, 500.0, 0.0, 12.0]
 
 
 def chosen(**fields: object) -> Settings:
@@ -34,12 +34,13 @@ def counts(plan: Plan) -> dict[str, int]:
     return {stage: allocation.replicas for stage, (allocation,) in plan.items()}
 
 
-@pytest.mark.parametrize(("rate", "sized_for"), [(None, 6.0), (20.0, 20.0)])
+@pytest.mark.parametrize(("rate", "sized_for"), [(None, 30.0), (40.0, 40.0)])
 def test_static_keeps_one_plan_at_any_load(rate: float | None, sized_for: float) -> None:
     """IPA's plan for the given rate, else for the first one above 0; priced honestly where the load is beyond it."""
     pipeline = random_pipeline(11, stages=2, chain=True)
     algorithm = static(pipeline, chosen(rate=rate))
     kept = Ipa(pipeline, chosen()).decide(sized_for, NOTHING).plan
+    assert kept != Ipa(pipeline, chosen()).decide(0.0, NOTHING).plan
     proposals = [algorithm.decide(load, NOTHING) for load in RATES]
     assert [proposal.plan for proposal in proposals[1:]] == [kept] * (len(RATES) - 1)
     assert proposals[1].status is Status.OPTIMAL
@@ -61,7 +62,7 @@ def test_rim_keeps_the_replicas_it_is_given() -> None:
     """A stage that is named keeps that many; the others what FA2-high runs beside them at the first rate above 0."""
     pipeline = dataclasses.replace(random_pipeline(8, stages=3), slo=1.0, cores=None)
     algorithm = rim(pipeline, chosen(replicas={"s1": 7}))
-    elsewhere = counts(fa2_high(pipeline, chosen()).decide(6.0, NOTHING).plan)
+    elsewhere = counts(fa2_high(pipeline, chosen()).decide(30.0, NOTHING).plan)
     for load in RATES[1:]:
         assert counts(algorithm.decide(load, NOTHING).plan) == {**elsewhere, "s1": 7}
 

@@ -52,6 +52,13 @@ def test_scaling_up_is_limited_to_doubling_or_four_pods_in_15_s() -> None:
     assert list(trace(autoscaler(), 2, every_15).values()) == [6, 12, 20, 20]
 
 
+def test_replicas_that_were_added_by_hand_stay() -> None:
+    """A limit on scaling up takes nothing away: 2 replicas became 12 within 10 s, where the policies allow 6."""
+    algorithm = autoscaler()
+    assert trace(algorithm, 2, {0.0: 16.0}) == {0.0: 2}
+    assert trace(algorithm, 12, {10.0: 160.0}) == {10.0: 12}
+
+
 def test_scaling_down_waits_for_the_highest_recommendation_of_300_s() -> None:
     """20 replicas at 40 requests/s need 5; a peak of 56 at 100 s needs 7. The 20 recommended at 0 s hold until 300 s,
     the 7 until 400 s.
