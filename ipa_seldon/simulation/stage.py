@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import repeat
+from math import ceil
 
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation
@@ -41,8 +42,8 @@ class SimulatedStage:
     (seconds, cores); ``served`` the variant behind each index in its station's log; ``target`` what it was told to run.
 
     New replicas are created before old ones are deleted: while a switch is under way both are allocated, and a replica
-    that was told to go is until it has finished its batch. A switch waits until every new replica is ready; replicas
-    that join running ones serve as soon as they are.
+    that was told to go is until it has finished its batch. New replicas take the place of others once those that are
+    ready carry as much, or all are ready; replicas that join running ones serve as soon as they are.
     """
 
     def __init__(self, pipeline: Pipeline, stage: Stage, physics: Physics, station: Station) -> None:
@@ -101,10 +102,17 @@ class SimulatedStage:
         return self._physics.startup + self._stage.variant(allocation.variant).load_time
 
     def _due(self) -> float:
-        """When the next new replica serves."""
-        if not self._ready:
+        """When the next new replicas serve."""
+        if not self._ready or self.target is None:
             return NEVER
-        return self._ready[0] if _alike(self.target, self._running) else self._ready[-1]
+        if self._running is None or _alike(self.target, self._running):
+            return self._ready[0]
+        enough = ceil(len(self.station.free) * self._throughput(self._running) / self._throughput(self.target))
+        return self._ready[min(enough, len(self._ready)) - 1]
+
+    def _throughput(self, allocation: Allocation) -> float:
+        """Requests/s of one replica."""
+        return self._stage.variant(allocation.variant).throughput(allocation.cores, allocation.batch)
 
     def _take_over(self, target: Allocation, now: float) -> None:
         """New replicas that are ready serve: beside the running ones of their kind, or in place of those of another."""
