@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -96,6 +97,79 @@ def test_every_solver_finds_what_the_formulas_say(seed: int, rate: float) -> Non
             assert proposal.latency <= pipeline.slo + 1e-9
         if pipeline.cores is not None:
             assert allocated_cores(proposal.plan) <= pipeline.cores
+
+
+def calibrated_delay(pipeline: Pipeline, option: tuple[Variant, int, int, int], load: float) -> float:
+    """Latency and tail of one option (variant, cores, batch, replicas), written out from the formula's docstring."""
+    variant, cores, batch, replicas = option
+    z = NormalDist().inv_cdf(pipeline.percentile / 100)
+    latency, rate = variant.latency(cores, batch), variant.throughput(cores, batch)
+    ratio, capacity = latency * rate / batch, replicas * rate
+    spread = z - math.sqrt(max(z * z - 2 * math.log(ratio), 0)) if ratio > 1 else 0.0
+    load = min(load, 0.995 * capacity)
+    chance = (load / capacity) ** (math.sqrt(2 * (replicas + 1)) - 1)
+    tail = math.log(max(chance / (1 - pipeline.percentile / 100), 1)) * math.exp(spread**2) / 2 / (capacity - load)
+    return latency + max((batch - 1) / capacity, tail)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31), rate=st.sampled_from([0.0, 5.0, 20.0, 60.0]), switching=st.sampled_from([0.0, 0.3]))
+def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: float, switching: float) -> None:
+    """Auto = HiGHS = brute force over spare replicas, with tails for waits, and start-ups charged against what runs."""
+    pipeline = random_pipeline(seed, stages=1 + seed % 2, chain=True)
+    load_times = np.random.default_rng(seed).uniform(0, 5, 3).tolist()
+    stages = tuple(
+        dataclasses.replace(
+            stage,
+            variants=tuple(
+                dataclasses.replace(v, load_time=seconds)
+                for v, seconds in zip(stage.variants, load_times, strict=False)
+            ),
+        )
+        for stage in pipeline.stages
+    )
+    pipeline = dataclasses.replace(pipeline, stages=stages, max_batch=2)
+    weights = Weights(alpha=10.0, beta=0.5, delta=1e-6, switching=switching)
+    fields = {"weights": weights, "queueing": Queueing.CALIBRATED}
+    running = ipa(pipeline, "auto", **fields).decide(rate / 2, NOTHING).plan
+    best = -math.inf
+    tables = []
+    for stage in pipeline.stages:
+        base, load, rows = base_allocations(stage, [1, 2]), rate * stage.rate, []
+        for v, batch, spare in itertools.product(stage.variants, (1, 2), range(4)):
+            cores = base[v.name]
+            replicas = max(1, math.ceil(load / v.throughput(cores, batch) - 1e-9)) + spare
+            now = running[stage.name][0]
+            kept = min(replicas, now.replicas) if (v.name, cores) == (now.variant, now.cores) else 0
+            started = (replicas - kept) * cores * v.load_time
+            if replicas <= stage.max_replicas:
+                rows.append(
+                    (
+                        (v, cores, batch, replicas),
+                        calibrated_delay(pipeline, (v, cores, batch, replicas), load),
+                        started,
+                    )
+                )
+        tables.append(rows)
+    for combination in itertools.product(*tables):
+        cost = sum(option[1] * option[3] for option, _, _ in combination)
+        if sum(delay for _, delay, _ in combination) > pipeline.slo or cost > (pipeline.cores or math.inf):
+            continue
+        value = 10.0 * math.prod(option[0].accuracy for option, _, _ in combination) - 0.5 * cost
+        value -= 1e-6 * sum(option[2] for option, _, _ in combination) + switching * sum(s for _, _, s in combination)
+        best = max(best, value)
+    for solver in ("auto", "highs"):
+        proposal = ipa(pipeline, solver, **fields).decide(rate, Observation(0.0, (), running))
+        if best == -math.inf:
+            assert proposal.status is Status.DEGRADED
+            continue
+        assert proposal.status is Status.OPTIMAL
+        started = 0.0
+        for stage in pipeline.stages:
+            new, now = proposal.plan[stage.name][0], running[stage.name][0]
+            kept = min(new.replicas, now.replicas) if (new.variant, new.cores) == (now.variant, now.cores) else 0
+            started += (new.replicas - kept) * new.cores * stage.variant(new.variant).load_time
+        assert proposal.objective - switching * started == pytest.approx(best, abs=1e-7)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

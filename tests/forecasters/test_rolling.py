@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ipa_seldon import plugins
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.forecasters import FORECASTERS, SEED_PROBABILITIES, ForecastSettings, Prediction
-from ipa_seldon.forecasters.quantile import RollingForecaster, ScoreQuantile, build_forecaster
+from ipa_seldon.forecasters.quantile import RollingForecaster, ScoreQuantile, build_forecaster, moving_sums
 
 NAN, INF = float("nan"), float("inf")
 CHEAP = [name for name in FORECASTERS if name != "arima"]
@@ -284,3 +284,40 @@ def test_seed_scores_rise() -> None:
         scores = plugins.load("forecaster", name, FORECASTERS)(ForecastSettings(name=name)).seed_scores
         assert len(scores) == len(SEED_PROBABILITIES), target
         assert list(scores) == sorted(scores), target
+
+
+def test_moving_sums_count_the_last_seconds() -> None:
+    """The sum of each stretch, scaled up over seconds nobody measured, NaN where too few were."""
+    assert moving_sums([1.0, 2.0, 3.0, 4.0], 1) == [1.0, 2.0, 3.0, 4.0]
+    assert moving_sums([1.0, 2.0, 3.0, 4.0, 5.0], 4)[3:] == [10.0, 14.0]
+    assert all(math.isnan(value) for value in moving_sums([1.0, 2.0, 3.0, 4.0, 5.0], 4)[:3])
+    assert moving_sums([1.0, NAN, 3.0, 2.0], 4)[3] == pytest.approx(6.0 * 4 / 3)
+    assert math.isnan(moving_sums([NAN, NAN, 3.0, 2.0], 4)[3])
+    assert math.isnan(moving_sums([1.0], 4)[0])
+
+
+def test_a_resolution_forecasts_means_of_that_many_seconds() -> None:
+    """What the point forecaster sees are block maxima of moving sums, and what comes out is a rate again."""
+    chosen = ForecastSettings(window=20.0, aggregate=10.0, horizon=10.0, quantile=None, resolution=5.0)
+    recorder = Recorder(chosen)
+    arrivals = [0.0, 10.0] * 12
+    assert RollingForecaster(chosen, recorder).forecast(24.0, arrivals) == pytest.approx(4.0 / 5)
+    assert recorder.calls == [([30.0, 30.0], 2)]
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_a_coarser_resolution_leaves_out_the_peaks_of_seconds(name: str) -> None:
+    """On steady Poisson arrivals the forecast comes down towards the mean, and stays above it."""
+    load = poisson(20.0, 1500)
+    means = {}
+    for resolution in (1.0, 5.0, 10.0):
+        forecaster = build_forecaster(ForecastSettings(name=name, resolution=resolution))
+        rates = [forecaster.forecast(float(now), load[now - 150 : now]) for now in range(150, 1500, 10)]
+        means[resolution] = float(np.mean(rates[30:]))
+    assert means[1.0] > means[5.0] > means[10.0] > 20.0
+
+
+def test_a_resolution_is_at_most_a_block() -> None:
+    """A coarser one would see nothing of a block but its end."""
+    with pytest.raises(ConfigError, match=r"forecaster\.resolution: 11\.0; accepted: at most aggregate, 10\.0"):
+        ForecastSettings(resolution=11.0)
