@@ -79,6 +79,7 @@ def build_forecaster(config: Config) -> Forecaster:
             horizon=spec.horizon,
             resolution=spec.resolution,
             quantile=None if spec.quantile == "none" else spec.quantile,
+            margin=spec.margin,
             order=spec.order,
         )
     )

@@ -83,7 +83,7 @@ class ObjectiveSpec(Document):
 
 class ForecasterSpec(Document):
     """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``: the
-    highest mean over ``resolution`` seconds.
+    highest mean over ``resolution`` seconds. A ``quantile`` of past errors is the safety, or a fixed ``margin``.
     """
 
     name: str = "arima"
@@ -92,6 +92,7 @@ class ForecasterSpec(Document):
     horizon: Duration = 20.0
     resolution: Duration = 1.0
     quantile: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = 0.95
+    margin: Weight = 0.0
     order: Annotated[tuple[int, int, int], Field(description="ARIMA order (p, d, q).")] = (1, 0, 0)
 
     @model_validator(mode="after")

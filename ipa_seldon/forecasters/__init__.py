@@ -39,7 +39,8 @@ class ForecastSettings:
     point forecaster sees the maxima of blocks of ``aggregate`` seconds over the last ``window``, and predicts the
     maximum of the next ``horizon``. ``resolution``: the maxima are of means over so many seconds (1: of every second's
     count, as the published systems do; a queue that may last for seconds needs no replicas for the peak of one).
-    ``quantile`` None means the bare point. ``order`` is ARIMA's (p, d, q).
+    ``quantile`` None means the bare point; ``margin`` adds a fixed fraction, as the published systems do instead.
+    ``order`` is ARIMA's (p, d, q).
 
     Raises ConfigError naming the key.
     """
@@ -50,6 +51,7 @@ class ForecastSettings:
     horizon: float = 20.0
     resolution: float = 1.0
     quantile: float | None = 0.95
+    margin: float = 0.0
     order: tuple[int, int, int] = (1, 0, 0)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,8 @@ class ForecastSettings:
             )
         if self.quantile is not None and not 0 < self.quantile < 1:
             raise ConfigError(f"forecaster.quantile: {self.quantile}; accepted: between 0 and 1, or none")
+        if not (isfinite(self.margin) and self.margin >= 0):
+            raise ConfigError(f"forecaster.margin: {self.margin}; accepted: a number >= 0")
         if any(term < 0 for term in self.order):
             raise ConfigError(f"forecaster.order: {list(self.order)}; accepted: three whole numbers >= 0: p, d, q")
 

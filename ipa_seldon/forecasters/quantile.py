@@ -104,7 +104,8 @@ class RollingForecaster:
         """
         resolution = int(self._settings.resolution)
         # Within, a rate is the count of ``resolution`` seconds: noise then is that of a count, at any resolution.
-        return self._forecast(time, moving_sums(arrivals, resolution)) / resolution
+        rate = self._forecast(time, moving_sums(arrivals, resolution)) / resolution
+        return min(rate * (1 + self._settings.margin), sys.float_info.max)
 
     def _forecast(self, time: float, counts: Sequence[float]) -> float:
         fresh = self._fresh_blocks(time)

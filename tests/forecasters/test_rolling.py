@@ -321,3 +321,14 @@ def test_a_resolution_is_at_most_a_block() -> None:
     """A coarser one would see nothing of a block but its end."""
     with pytest.raises(ConfigError, match=r"forecaster\.resolution: 11\.0; accepted: at most aggregate, 10\.0"):
         ForecastSettings(resolution=11.0)
+
+
+def test_a_margin_is_added_to_what_is_forecast() -> None:
+    """Ten per cent on top, quantile or not."""
+    for quantile in (None, 0.9):
+        plain, more = (
+            build_forecaster(ForecastSettings(name="max", quantile=quantile, margin=margin)) for margin in (0.0, 0.1)
+        )
+        assert more.forecast(120.0, [8.0] * 120) == pytest.approx(1.1 * plain.forecast(120.0, [8.0] * 120))
+    with pytest.raises(ConfigError, match="margin"):
+        ForecastSettings(margin=-0.1)
