@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
+from ipa_seldon.programs import RESOLUTION, AccuracyMeasure, Floats, MultipleChoice
 
 Flags = NDArray[np.bool_]
 _TOLERANCE = 1e-9
 
 
-def runner_up(problem: MultipleChoice, choice: Sequence[int]) -> tuple[int, ...] | None:
-    """The best feasible choice that differs from ``choice`` (one option index per stage) in a single stage."""
+def runner_up(problem: MultipleChoice, choice: Sequence[int], floor: float = -np.inf) -> tuple[int, ...] | None:
+    """The best feasible choice that differs from ``choice`` (one option index per stage) in a single stage; ``floor``
+    is the least sum or product of accuracies.
+    """
     best, found = -np.inf, None
-    for stage, objective, slo_met, budget_met in _exchanges(problem, choice):
-        feasible = np.where(slo_met & budget_met, objective, -np.inf)
+    for exchange in _exchanges(problem, choice, floor):
+        stage = exchange.stage
+        feasible = np.where(exchange.feasible, exchange.objective, -np.inf)
         feasible[choice[stage]] = -np.inf
         k = int(np.argmax(feasible))
         if feasible[k] > best:
@@ -25,24 +29,46 @@ def runner_up(problem: MultipleChoice, choice: Sequence[int]) -> tuple[int, ...]
     return found
 
 
-def binding(problem: MultipleChoice, choice: Sequence[int], allowed: Sequence[Flags]) -> str:
-    """``slo``, ``cores``, ``replicas`` or ``none``: the constraint that keeps the best better plan out.
+def binding(problem: MultipleChoice, choice: Sequence[int], allowed: Sequence[Flags], floor: float = -np.inf) -> str:
+    """``slo``, ``cores``, ``replicas``, ``accuracy`` or ``none``: the constraint that keeps the best better plan out.
 
     Looked for among plans that differ from ``choice`` in a single stage; ``allowed[t]``, shape (k_t,), marks the
-    options of stage t within its limit of replicas.
+    options of stage t within its limit of replicas; ``floor`` is the least sum or product of accuracies.
     """
     best, name = problem.objective(choice) + _TOLERANCE, "none"
-    for stage, objective, slo_met, budget_met in _exchanges(problem, choice):
-        excluded = np.where(slo_met & budget_met & allowed[stage], -np.inf, objective)
+    for exchange in _exchanges(problem, choice, floor):
+        met = {
+            "slo": exchange.slo_met,
+            "cores": exchange.budget_met,
+            "replicas": allowed[exchange.stage],
+            "accuracy": exchange.floor_met,
+        }
+        excluded = np.where(np.all(list(met.values()), axis=0), -np.inf, exchange.objective)
         k = int(np.argmax(excluded))
         if excluded[k] > best:
             best = float(excluded[k])
-            name = "slo" if not slo_met[k] else "cores" if not budget_met[k] else "replicas"
+            name = next(constraint for constraint, flags in met.items() if not flags[k])
     return name
 
 
-def _exchanges(problem: MultipleChoice, choice: Sequence[int]) -> Iterator[tuple[int, Floats, Flags, Flags]]:
-    """Per stage: the objective and the two feasibilities of every option in it, the other stages as chosen."""
+@dataclass(frozen=True)
+class _Exchange:
+    """What every option of one stage would give, the other stages as chosen: arrays of shape (k,)."""
+
+    stage: int
+    objective: Floats
+    slo_met: Flags
+    budget_met: Flags
+    floor_met: Flags
+
+    @property
+    def feasible(self) -> Flags:
+        """Which options keep every promise."""
+        return self.slo_met & self.budget_met & self.floor_met
+
+
+def _exchanges(problem: MultipleChoice, choice: Sequence[int], floor: float) -> Iterator[_Exchange]:
+    """One per stage."""
     taken_latency = [float(latency[k]) for latency, k in zip(problem.latency, choice, strict=True)]
     taken_cores = sum(float(cores[k]) for cores, k in zip(problem.cores, choice, strict=True))
     taken_accuracy = [float(accuracy[k]) for accuracy, k in zip(problem.accuracy, choice, strict=True)]
@@ -59,4 +85,4 @@ def _exchanges(problem: MultipleChoice, choice: Sequence[int]) -> Iterator[tuple
         slo_met = slowest + problem.latency[t] <= problem.slo + 1e-9
         cores = taken_cores - float(problem.cores[t][k]) + problem.cores[t]
         budget_met = np.full(len(cores), True) if problem.budget is None else cores <= problem.budget + 1e-9
-        yield t, problem.alpha * combined - penalty, slo_met, budget_met
+        yield _Exchange(t, problem.alpha * combined - penalty, slo_met, budget_met, combined >= floor - RESOLUTION)

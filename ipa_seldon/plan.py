@@ -92,7 +92,8 @@ class Proposal:
     ``latency`` is the predicted end-to-end latency (seconds) of the slowest path, queueing included; ``cost`` in
     cores; ``served`` the load (pipeline requests/s) its replicas carry. ``why`` has ``binding`` (the constraint
     that kept a better plan out) and ``runner_up`` (the best plan that was not taken); ``reason`` says in words why a
-    plan is degraded or was held back by damping.
+    plan is degraded or was held back by damping. ``objective``, more is better: the weighted sum, or with a constraint
+    the accuracy that is maximised, or minus the cost that is minimised.
     """
 
     plan: Plan

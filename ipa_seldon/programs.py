@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# Accuracies this close count as equal.
+RESOLUTION = 1e-7
+
 
 class AccuracyMeasure(StrEnum):
     """How stage accuracies make the pipeline's (systems: IPA section 3). ``rank`` replaces each accuracy by its

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Observation, Plan, Proposal
 from ipa_seldon.programs import AccuracyMeasure
@@ -41,7 +42,7 @@ class Baselines:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an algorithm is built with, beside the pipeline."""
+    """What an algorithm is built with, beside the pipeline. A ``constraint`` takes the place of alpha, beta."""
 
     solver: Solver
     measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
@@ -49,10 +50,13 @@ class Settings:
     variable_cores: bool = False
     queueing: Queueing = Queueing.CALIBRATED
     baselines: Baselines = field(default_factory=Baselines)
+    constraint: CostAtMost | AccuracyAtLeast | None = None
 
 
 class Algorithm(Protocol):
-    """Built once per pipeline as ``factory(pipeline, settings)``: what does not depend on the rate is prepared then."""
+    """Built once per pipeline as ``factory(pipeline, settings)``: what does not depend on the rate is prepared then;
+    raises ConfigError for a budget of cores that no plan fits.
+    """
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The plan for a pipeline that receives ``rate`` requests/s. An infeasible load is a degraded proposal, never

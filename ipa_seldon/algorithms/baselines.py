@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ipa_seldon.algorithms import Algorithm, Settings
+from ipa_seldon.algorithms.goals import CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.options import Weights
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -36,7 +37,9 @@ def rim(pipeline: Pipeline, settings: Settings) -> Algorithm:
     FA2-high at the rate that the baselines are sized for.
     """
     alpha = settings.weights.alpha or 1.0
-    accurate = replace(settings, weights=Weights(alpha, _CORE * alpha, _BATCH * alpha))
+    # the most accurate is as near to a least accuracy as can be; a limit on cost still holds
+    constraint = settings.constraint if isinstance(settings.constraint, CostAtMost) else None
+    accurate = replace(settings, weights=Weights(alpha, _CORE * alpha, _BATCH * alpha), constraint=constraint)
     named = _with_replicas(pipeline, settings.baselines.replicas)
     if all(stage.name in settings.baselines.replicas for stage in pipeline.stages):
         return Ipa(named, accurate)

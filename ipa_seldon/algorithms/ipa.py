@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.algorithms import Settings
+from ipa_seldon.algorithms.frontier import FrontierPoint, frontier, frontier_points, reaches
+from ipa_seldon.algorithms.goals import CostAtMost, Goal, Weighted
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import binding, runner_up
 from ipa_seldon.options import Choices, StageOptions, Weights, prepare, undominated
@@ -22,7 +24,8 @@ _THRIFTY = Weights(alpha=1e-6, beta=1.0, delta=1e-9)  # the cheapest plan; accur
 @dataclass(frozen=True)
 class Demand:
     """What a plan must carry: ``rate`` pipeline requests/s, of ``offered`` that arrive. ``overload``: more arrives than
-    any plan can carry within the SLO. A switch starts from what is ``running``.
+    any plan can carry within the SLO. A switch starts from what is ``running``. ``trades``: every trade of accuracy for
+    cores counts, whatever the weights.
     """
 
     rate: float
@@ -31,6 +34,7 @@ class Demand:
     weights: Weights
     running: Plan
     overload: bool = False
+    trades: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,33 +62,59 @@ class Candidates:
 
 
 class Ipa:
-    """Maximises ``alpha * accuracy - beta * cores - delta * batches`` under the SLO on every path and the budget."""
+    """Maximises ``alpha * accuracy - beta * cores - delta * batches``, or meets the constraint that takes its place,
+    under the SLO on every path and the budget.
+    """
 
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
-        self.pipeline = pipeline
+        self.goal: Goal = settings.constraint or Weighted(settings.weights)
+        self.pipeline = self.goal.limited(pipeline)
         self.settings = settings
         self.options = prepare(pipeline, Choices(settings.measure, settings.variable_cores, settings.queueing))
         index = {stage.name: t for t, stage in enumerate(pipeline.stages)}
         self.paths = tuple(tuple(index[name] for name in path) for path in pipeline.paths)
         least = sum(options.stage.min_replicas * int(options.cores.min()) for options in self.options)
-        if pipeline.cores is not None and pipeline.cores < least:
+        if self.pipeline.cores is not None and self.pipeline.cores < least:
+            key = "limits.cores" if self._budget_name == "cores" else "objective.cost_at_most"
             raise ConfigError(
-                f"spec.limits.cores: {pipeline.cores}: accepted: at least {least}, "
+                f"spec.{key}: {self.pipeline.cores}: accepted: at least {least}, "
                 "what the fewest replicas of every stage are allocated"
             )
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The best plan that carries ``rate`` requests/s within the SLO, else the degraded plan."""
-        candidates = self._candidates(Demand(rate, rate, self.pipeline.slo, self.settings.weights, observation.plan))
-        choice = self._choose(candidates)
+        goal = self.goal
+        weights = self._traded if goal.trades else self.settings.weights
+        demand = Demand(rate, rate, self.pipeline.slo, weights, observation.plan, trades=goal.trades)
+        candidates = self._candidates(demand)
+        choice = None if candidates is None else goal.choose(candidates.problem, self.settings.solver)
         if candidates is None or choice is None:
             return self._degraded(rate)
-        second = runner_up(candidates.problem, choice)
+        proposal = self._price(self._plan(candidates, choice), rate)
+        if not reaches(proposal.accuracy, goal.floor):
+            reason = f"no plan within the limits is accurate enough at {rate:.4g} requests/s: {proposal.reason}"
+            return replace(proposal, reason=reason, why={"binding": "accuracy", "runner_up": None})
+        second = runner_up(goal.ordered(candidates.problem), choice, self._summed(goal.floor))
         why = {
             "binding": self._binding(candidates, choice),
             "runner_up": second and plan_to_json(self._plan(candidates, second)),
         }
-        return replace(self._price(self._plan(candidates, choice), rate), why=why)
+        return replace(proposal, why=why)
+
+    def frontier(self, rate: float) -> tuple[FrontierPoint, ...]:
+        """The plans within the limits that carry ``rate`` requests/s and that no other one beats in both accuracy and
+        cost, the cheapest first; none where the load is infeasible.
+        """
+        candidates = self._candidates(Demand(rate, rate, self.pipeline.slo, self._traded, {}, trades=True))
+        if candidates is None:
+            return ()
+        choices = list(frontier(candidates.problem, self.settings.solver))
+        return frontier_points([self._price(self._plan(candidates, choice), rate) for choice in reversed(choices)])
+
+    @property
+    def _traded(self) -> Weights:
+        """Accuracy as it is, and what decides among plans as accurate and as cheap."""
+        return replace(self.settings.weights, alpha=1.0, beta=0.0)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """The worth of ``plan`` at ``rate``; None when a stage is missing or runs what is not in the profile."""
@@ -99,7 +129,7 @@ class Ipa:
         columns = tuple(self._columns(options, demand) for options in self.options)
         if not all(column.within.any() for column in columns):
             return None
-        rows = tuple(self._undominated(column, self._alpha(demand)) for column in columns)
+        rows = tuple(self._undominated(column, demand) for column in columns)
         return Candidates(demand, rows, columns, self._problem(columns, rows, demand))
 
     def _columns(self, options: StageOptions, demand: Demand) -> Columns:
@@ -120,12 +150,13 @@ class Ipa:
             within=(replicas <= options.stage.max_replicas) & (cores <= budget),
         )
 
-    def _undominated(self, column: Columns, alpha: float) -> NDArray[np.intp]:
+    def _undominated(self, column: Columns, demand: Demand) -> NDArray[np.intp]:
         """Rows within the limits that no other one beats in latency, in worth and, under a budget, in cores."""
+        alpha = self._alpha(demand)
         keep = np.flatnonzero(column.within)
         accuracy, penalty = column.accuracy[keep], column.penalty[keep]
-        worth = [-accuracy, penalty] if self._is_product else [penalty - alpha * accuracy]
-        cores = [] if self.pipeline.cores is None else [column.cores[keep]]
+        worth = [-accuracy, penalty] if self._is_product or demand.trades else [penalty - alpha * accuracy]
+        cores = [column.cores[keep]] if demand.trades or self.pipeline.cores is not None else []
         return keep[undominated([column.latency[keep], *worth, *cores])]
 
     def _problem(self, columns: Sequence[Columns], rows: Sequence[NDArray[np.intp]], demand: Demand) -> MultipleChoice:
@@ -148,8 +179,17 @@ class Ipa:
 
     def _alpha(self, demand: Demand) -> float:
         """What a unit of summed or multiplied accuracy is worth."""
-        stages = len(self.options) if self.settings.measure is AccuracyMeasure.AVERAGE else 1
-        return demand.weights.alpha / stages
+        return demand.weights.alpha / self._summed(1.0)
+
+    def _summed(self, accuracy: float) -> float:
+        """A pipeline's accuracy as the sum or product that solvers see."""
+        return accuracy * (len(self.options) if self.settings.measure is AccuracyMeasure.AVERAGE else 1)
+
+    @property
+    def _budget_name(self) -> str:
+        """What the explanation calls the budget: after the constraint, where that is the tighter one."""
+        constraint = self.settings.constraint
+        return "cost" if isinstance(constraint, CostAtMost) and constraint.cores == self.pipeline.cores else "cores"
 
     def _binding(self, candidates: Candidates, choice: Sequence[int]) -> str:
         """The constraint that keeps a better plan out, among all options, those beyond the limits included."""
@@ -159,7 +199,9 @@ class Ipa:
             column.replicas <= options.stage.max_replicas
             for column, options in zip(candidates.columns, self.options, strict=True)
         ]
-        return binding(self._problem(candidates.columns, every, candidates.demand), chosen, allowed)
+        problem = self.goal.ordered(self._problem(candidates.columns, every, candidates.demand))
+        name = binding(problem, chosen, allowed, self._summed(self.goal.floor))
+        return self._budget_name if name == "cores" else name
 
     def _choose(self, candidates: Candidates | None) -> tuple[int, ...] | None:
         return None if candidates is None else self.settings.solver.choose(candidates.problem).choice
@@ -182,17 +224,17 @@ class Ipa:
         ]
         accuracy = combine(accuracies, self.settings.measure)
         latency = max(sum(delays[t] for t in path) for path in self.paths)
-        weights, cost = self.settings.weights, allocated_cores(plan)
+        cost = allocated_cores(plan)
         batches = sum(allocation.batch for allocation in allocations)
         served = [
             allocation.replicas * float(options.throughput[row]) / options.stage.rate
             for options, allocation, row in zip(self.options, allocations, rows, strict=True)
         ]
-        reason = self._broken_promise(served, cost, rate, latency)
+        reason = self._broken_promise(served, cost, rate, latency) or self._inaccuracy(accuracy)
         return Proposal(
             plan=plan,
             status=Status.DEGRADED if reason else Status.OPTIMAL,
-            objective=weights.alpha * accuracy - weights.beta * cost - weights.delta * batches,
+            objective=self.goal.objective(accuracy, cost, batches),
             accuracy=accuracy,
             cost=cost,
             latency=latency,
@@ -212,6 +254,11 @@ class Ipa:
             return f"{cost} cores exceed the budget of {self.pipeline.cores}"
         return ""
 
+    def _inaccuracy(self, accuracy: float) -> str:
+        """The accuracy that is missing, in words; empty when none is."""
+        floor = self.goal.floor
+        return "" if reaches(accuracy, floor) else f"accuracy {accuracy:.4g} is below {floor:.4g}"
+
     def _degraded(self, rate: float) -> Proposal:
         """The most load served within the SLO, then the cheapest.
 
@@ -224,7 +271,7 @@ class Ipa:
             served, plan = self._most_load(rate, slo)
             if plan is None:
                 continue
-            limit = "replicas" if self.pipeline.cores is None else "cores"
+            limit = "replicas" if self.pipeline.cores is None else self._budget_name
             if reachable and slo < np.inf and served >= rate:
                 limit = "slo"
                 reason = f"no plan within the limits keeps the waits at {rate:.4g} requests/s within the SLO"
