@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ipa_seldon import plugins
 from ipa_seldon.algorithms import ALGORITHMS, UNDAMPED, Algorithm, Baselines, Settings
 from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
+from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
+from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.config import Config, with_profiles
 from ipa_seldon.controller import Controller, Listener, think
 from ipa_seldon.errors import ConfigError, IpaSeldonError
@@ -22,6 +24,7 @@ from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
 from ipa_seldon.profiles import slowed
+from ipa_seldon.schema import ObjectiveSpec
 from ipa_seldon.solvers import SOLVERS, Solver
 
 if TYPE_CHECKING:
@@ -45,18 +48,23 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         variable_cores=spec.allocation == "variable",
         queueing=spec.queueing,
         baselines=Baselines(**dict(spec.baselines)),
+        constraint=_constraint(spec.objective),
     )
+
+
+def _constraint(objective: ObjectiveSpec) -> CostAtMost | AccuracyAtLeast | None:
+    if objective.cost_at_most is not None:
+        return CostAtMost(objective.cost_at_most)
+    if objective.accuracy_at_least is not None:
+        return AccuracyAtLeast(objective.accuracy_at_least)
+    return None
 
 
 def build_algorithm(config: Config, algorithm: str | None = None, solver: str | None = None) -> Algorithm:
     """The config's algorithm with its damping; ``algorithm`` and ``solver`` override the config's choice."""
     spec = config.spec
     name = algorithm or spec.algorithm
-    factory = plugins.load("algorithm", name, ALGORITHMS)
-    try:
-        built: Algorithm = factory(config.pipeline, algorithm_settings(config, solver))
-    except ConfigError as error:
-        raise ConfigError(f"{config.path}: {error}") from error
+    built = _undamped(config, name, algorithm_settings(config, solver))
     if name in UNDAMPED:
         return built
     if spec.damping.stabilization or spec.damping.tolerance:
@@ -65,6 +73,26 @@ def build_algorithm(config: Config, algorithm: str | None = None, solver: str | 
         built = MinimumGain(built, spec.damping.gain)
     if spec.damping.cooldown:
         built = CoolDown(built, spec.damping.cooldown)
+    return built
+
+
+def build_trade(config: Config, algorithm: str | None = None, solver: str | None = None) -> Ipa:
+    """The config's algorithm as it trades accuracy for cost, without constraint and damping; ConfigError when it has no
+    frontier.
+    """
+    name = algorithm or config.spec.algorithm
+    built = _undamped(config, name, replace(algorithm_settings(config, solver), constraint=None))
+    if not isinstance(built, Ipa):
+        raise ConfigError(f"{config.path}: algorithm {name!r} has no frontier; accepted: ipa, or a restriction of it")
+    return built
+
+
+def _undamped(config: Config, name: str, settings: Settings) -> Algorithm:
+    factory = plugins.load("algorithm", name, ALGORITHMS)
+    try:
+        built: Algorithm = factory(config.pipeline, settings)
+    except ConfigError as error:
+        raise ConfigError(f"{config.path}: {error}") from error
     return built
 
 
@@ -137,7 +165,7 @@ def time_shared(config: Config) -> tuple[Config, str]:
 
     A profile promises every core in full. Where a full budget must share fewer cores, each is promised its part.
     """
-    budget, cores = config.pipeline.cores, os.cpu_count() or 1
+    budget, cores = config.budget, os.cpu_count() or 1
     if budget is None or budget <= cores:
         return config, ""
     words = f"a budget of {budget} shares {cores} cores; the profile's times are scaled by {budget / cores:.2f}"

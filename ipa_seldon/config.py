@@ -43,6 +43,12 @@ class Config:
         return self.document.spec
 
     @property
+    def budget(self) -> int | None:
+        """The most cores of the whole pipeline, by its limits or its objective; None: no bound."""
+        bounds = [cores for cores in (self.spec.limits.cores, self.spec.objective.cost_at_most) if cores is not None]
+        return min(bounds, default=None)
+
+    @property
     def repository(self) -> Path | None:
         """The Triton model repository; None where the file names none."""
         return (self.path.parent / self.spec.repository).resolve() if self.spec.repository else None

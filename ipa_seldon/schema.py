@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
@@ -71,7 +79,10 @@ class SloSpec(Document):
 
 class ObjectiveSpec(Document):
     """Weights of IPA's objective: alpha * accuracy - beta * cores - delta * sum of batch sizes. A plan is weighed with
-    ``switching`` for every second that a core of replicas which do not run yet takes to start.
+    ``switching`` for every second that a core of replicas which do not run yet takes to start. Or, instead of alpha and
+    beta, a constraint: ``maximise: accuracy`` with ``cost_at_most`` (cores), of equals the cheapest plan, or
+    ``minimise: cost`` with ``accuracy_at_least`` (in the measure ``accuracy``), of equals the most accurate. There
+    delta and switching only decide among plans equal in both.
     """
 
     accuracy: AccuracyMeasure = AccuracyMeasure.PRODUCT
@@ -79,6 +90,34 @@ class ObjectiveSpec(Document):
     beta: Weight = 1.0
     delta: Weight = 1e-6
     switching: Weight = 0.0
+    maximise: Literal["accuracy"] | None = None
+    cost_at_most: Count | None = None
+    minimise: Literal["cost"] | None = None
+    accuracy_at_least: Weight | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.maximise and self.minimise:
+            raise ValueError("minimise: 'cost': accepted: one of maximise and minimise")
+        for goal, limit in (("maximise", "cost_at_most"), ("minimise", "accuracy_at_least")):
+            wanted, value = getattr(self, goal), getattr(self, limit)
+            if wanted and value is None:
+                raise ValueError(f"{limit}: missing; {goal}: {wanted} needs it")
+            if value is not None and not wanted:
+                raise ValueError(f"{limit}: {value}: accepted: only with {goal}")
+            for weight in ("alpha", "beta"):
+                if wanted and weight in self.model_fields_set:
+                    raise ValueError(f"{weight}: {getattr(self, weight)}: accepted: weights or {goal}, not both")
+        if (self.accuracy_at_least or 0) > 1 and self.accuracy is not AccuracyMeasure.SUM:
+            raise ValueError(f"accuracy_at_least: {self.accuracy_at_least}: accepted: at most 1")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the weights, or without the constraint, so that what was written can be read again."""
+        fields: dict[str, Any] = serialise(self)
+        unused = ("alpha", "beta") if self.maximise or self.minimise else ()
+        return {key: value for key, value in fields.items() if value is not None and key not in unused}
 
 
 class ForecasterSpec(Document):
@@ -112,7 +151,8 @@ class ForecasterSpec(Document):
 class DampingSpec(Document):
     """Holds switches back. The rate decided for follows the forecast up at once, and down only when every forecast of
     ``stabilization`` seconds was below it by more than the fraction ``tolerance``. While the running plan carries the
-    load: no switch for ``cooldown`` seconds after the last one, and none that gains the objective less than ``gain``.
+    load: no switch for ``cooldown`` seconds after the last one, and none that gains the objective less than ``gain``
+    (with ``maximise: accuracy`` a gain in accuracy alone, with ``minimise: cost`` in cores).
     """
 
     stabilization: Delay = 0.0

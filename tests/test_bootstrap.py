@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.bootstrap import build_algorithm, first_plan, repository_of, time_shared
+from ipa_seldon.bootstrap import build_algorithm, build_trade, first_plan, repository_of, time_shared
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.plan import Allocation, Observation, allocated_cores
@@ -67,6 +67,24 @@ def test_a_budget_below_the_fewest_replicas_is_refused(tmp_path: Path, algorithm
     config = read_config(write(tmp_path, content, profile))
     with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.limits\.cores: 4: accepted: at least 5"):
         build_algorithm(config, algorithm)
+
+
+def test_a_cost_below_the_fewest_replicas_is_refused(tmp_path: Path) -> None:
+    """As a budget is: one line with file, key, value and the least that is accepted."""
+    content = changed("spec.objective", {"maximise": "accuracy", "cost_at_most": 1})
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.objective\.cost_at_most: 1: accepted: at least 2"):
+        build_algorithm(read_config(write(tmp_path, content)))
+
+
+def test_a_trade_has_neither_constraint_nor_damping(tmp_path: Path) -> None:
+    """A frontier shows what the constraint leaves out; an algorithm without one is refused."""
+    content = changed("spec.objective", {"maximise": "accuracy", "cost_at_most": 2})
+    content["spec"]["damping"] = {"gain": 1}
+    config = read_config(write(tmp_path, content))
+    costs = [point.proposal.cost for point in build_trade(config).frontier(20.0)]
+    assert costs[-1] > 2
+    with pytest.raises(ConfigError, match=r"has no frontier; accepted: ipa"):
+        build_trade(config, "hpa")
 
 
 def test_without_a_repository_nothing_can_be_served(tmp_path: Path) -> None:

@@ -156,6 +156,55 @@ def test_baselines_that_cannot_be_sized(tmp_path: Path, section: dict[str, Any],
 
 
 @pytest.mark.parametrize(
+    ("objective", "line"),
+    [
+        (
+            {"maximise": "accuracy", "cost_at_most": 20, "alpha": 2},
+            "alpha: 2.0: accepted: weights or maximise, not both",
+        ),
+        (
+            {"minimise": "cost", "accuracy_at_least": 0.3, "beta": 1},
+            "beta: 1.0: accepted: weights or minimise, not both",
+        ),
+        ({"maximise": "accuracy"}, "cost_at_most: missing; maximise: accuracy needs it"),
+        ({"minimise": "cost"}, "accuracy_at_least: missing; minimise: cost needs it"),
+        ({"cost_at_most": 20}, "cost_at_most: 20: accepted: only with maximise"),
+        ({"maximise": "accuracy", "cost_at_most": 2, "accuracy_at_least": 0.3}, "only with minimise"),
+        (
+            {"maximise": "accuracy", "cost_at_most": 2, "minimise": "cost", "accuracy_at_least": 0.3},
+            "minimise: 'cost': accepted: one of maximise and minimise",
+        ),
+        ({"maximise": "cost", "cost_at_most": 20}, "maximise: 'cost': accepted: 'accuracy'"),
+        ({"maximise": "accuracy", "cost_at_most": 0}, "cost_at_most: 0: "),
+        ({"minimise": "cost", "accuracy_at_least": 34}, "accuracy_at_least: 34.0: accepted: at most 1"),
+    ],
+)
+def test_an_objective_has_weights_or_one_constraint(tmp_path: Path, objective: dict[str, Any], line: str) -> None:
+    """One line names the key at fault in spec.objective, its value and what is accepted."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, changed("spec.objective", objective)))
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'pipeline.yaml'}: spec.objective.")
+    assert line in message
+    assert "\n" not in message
+
+
+def test_a_sum_of_accuracies_may_be_asked_for_beyond_1(tmp_path: Path) -> None:
+    """Two stages add up to at most 2."""
+    objective = {"accuracy": "sum", "minimise": "cost", "accuracy_at_least": 1.5, "delta": 0}
+    assert read_config(write(tmp_path, changed("spec.objective", objective))).spec.objective.accuracy_at_least == 1.5
+
+
+def test_the_budget_is_the_tighter_one(tmp_path: Path) -> None:
+    """Of the limits' cores and the objective's cost; none where neither is given."""
+    assert read_config(write(tmp_path, document())).budget is None
+    content = changed("spec.objective", {"maximise": "accuracy", "cost_at_most": 20})
+    assert read_config(write(tmp_path, content)).budget == 20
+    content["spec"]["limits"]["cores"] = 12
+    assert read_config(write(tmp_path, content)).budget == 12
+
+
+@pytest.mark.parametrize(
     ("text", "accepted"),
     [("{", "not YAML"), ("[]", "a mapping"), ("kind: A\nkind: B\n", "appears twice"), ("", "a mapping")],
 )

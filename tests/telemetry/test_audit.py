@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,10 @@ from tests.fakes import MemoryPlatform
 from tests.test_config import changed, write
 
 
-def log_a_run(directory: Path, forecaster: str, steps: int = 40, algorithm: str = "ipa") -> tuple[Config, Path]:
+def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object) -> tuple[Config, Path]:
     """A log of ``steps`` decisions over a seeded load that rises and falls, with faults and gaps in it."""
-    spec = {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20}
-    content = changed("spec.forecaster", spec)
-    content["spec"]["algorithm"] = algorithm
+    content = changed("spec.forecaster", {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20})
+    content["spec"] |= spec
     content["spec"]["damping"] = {"cooldown": "30s", "gain": 0.001}
     config = read_config(write(directory, content))
     seconds = np.arange(steps * 10 + 120)
@@ -67,6 +67,24 @@ def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algor
     assert name == algorithm
     assert sum(decision.proposal is not None for decision in decisions) > 30
     assert replay_decisions(config, name, decisions) == []
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"maximise": "accuracy", "cost_at_most": 6, "accuracy": "average"},
+        {"minimise": "cost", "accuracy_at_least": 0.35, "delta": 0.001},
+    ],
+)
+def test_a_log_with_a_constraint_decides_the_same(tmp_path: Path, objective: dict[str, Any]) -> None:
+    """The log holds the constraint as it was written, without weights, and every decision comes out again."""
+    config, path = log_a_run(tmp_path, "max", steps=20, objective=objective)
+    again, algorithm, decisions = read_audit_log(path)
+    assert again.document == config.document
+    head = json.loads(path.read_text().splitlines()[0])
+    assert head["pipeline"]["spec"]["objective"] == {"accuracy": "product", "delta": 1e-6, "switching": 0.0} | objective
+    assert len({str(d.proposal.plan) for d in decisions if d.proposal}) > 1
+    assert replay_decisions(again, algorithm, decisions) == []
 
 
 def test_a_log_that_was_tampered_with_is_noticed(tmp_path: Path) -> None:
