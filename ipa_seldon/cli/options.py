@@ -1,7 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the output they choose."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -23,3 +24,13 @@ class Seconds(click.ParamType[float]):
         if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
             self.fail(f"{value!r}: accepted: a duration above 0 such as 250ms, 10s, 2m", param, ctx)
         return float(seconds)
+
+
+def echo(document: dict[str, Any], output: str) -> None:
+    """Print a document as ``json`` or ``yaml``."""
+    if output == "json":
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)

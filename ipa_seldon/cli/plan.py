@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ipa_seldon.algorithms import ALGORITHMS
+from ipa_seldon.cli.frontier import Drawing, show_frontier
+from ipa_seldon.cli.options import echo
 from ipa_seldon.solvers import SOLVERS
 
 if TYPE_CHECKING:
@@ -22,27 +23,42 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.FloatRange(min=0), required=True, help="Requests/s the pipeline receives.")
 @click.option("--solver", type=click.Choice(list(SOLVERS)), help="Overrides the file's solver.")
 @click.option("--algorithm", help=f"Overrides the file's algorithm: {', '.join(ALGORITHMS)}, or module:attribute.")
+@click.option("--frontier", is_flag=True, help="Every plan that no other one beats in both accuracy and cost.")
+@click.option("--plot", type=Drawing(), help="Draw the frontier to this .svg, .png or .html.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
-def plan(path: Path, rate: float, solver: str | None, algorithm: str | None, output: str) -> int:
-    """Print the best plan of a pipeline for one rate. Exit code 3 when only a degraded plan exists."""
-    from ipa_seldon.bootstrap import build_algorithm
+def plan(
+    path: Path,
+    rate: float,
+    solver: str | None,
+    algorithm: str | None,
+    frontier: bool,
+    plot: Path | None,
+    output: str,
+) -> int:
+    """Print the best plan of a pipeline for one rate. Exit code 3 when only a degraded plan exists.
+
+    With --frontier, print instead what accuracy costs: each plan with the range of alpha / beta whose weighted
+    objective selects it, or none where only a constraint does (maximise with cost_at_most, minimise with
+    accuracy_at_least).
+    """
+    if plot and not frontier:
+        raise click.UsageError("--plot needs --frontier")
+    from ipa_seldon.bootstrap import build_algorithm, build_trade
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.config import read_config
     from ipa_seldon.plan import Observation, Status
 
     config = read_config(path)
+    if frontier:
+        return show_frontier(build_trade(config, algorithm, solver), rate, plot, output)
     built = build_algorithm(config, algorithm, solver)
     begin = time.perf_counter()
     proposal = built.decide(rate, Observation(time=0.0, arrivals=(), plan={}))
     document = as_document(config, proposal, time.perf_counter() - begin)
-    if output == "json":
-        click.echo(json.dumps(document, indent=2))
-    elif output == "yaml":
-        import yaml
-
-        click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
-    else:
+    if output == "table":
         _print_table(config, proposal, document)
+    else:
+        echo(document, output)
     return EXIT_DEGRADED if proposal.status is Status.DEGRADED else 0
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from ipa_seldon.cli import cli
 from tests.test_config import changed, document, write
 
 
@@ -46,6 +48,58 @@ def test_a_degraded_plan_is_exit_code_3_with_a_reason(tmp_path: Path) -> None:
     assert plan["stages"]["crop"][0]["replicas"] == 2
 
 
+def test_the_frontier_lists_what_accuracy_costs(tmp_path: Path) -> None:
+    """The JSON of the frontier is an interface: keys are pinned; accuracy and cost rise together; ranges of weights
+    begin at 0 and end without an end.
+    """
+    path = write(tmp_path, document())
+    done = run("plan", "-f", str(path), "--rate", "20", "--frontier", "-o", "json")
+    assert done.returncode == 0
+    printed = json.loads(done.stdout)
+    assert tuple(printed) == ("rate", "solver", "seconds", "slo", "frontier")
+    points = printed["frontier"]
+    assert len(points) > 1
+    assert all(set(point) == {"accuracy", "cost", "latency", "ratio", "stages"} for point in points)
+    for key in ("accuracy", "cost"):
+        values = [point[key] for point in points]
+        assert values == sorted(set(values))
+    assert points[0]["ratio"][0] == 0
+    assert points[-1]["ratio"][1] is None
+    assert set(points[0]["stages"]) == {"crop", "classification"}
+    table = run("plan", "-f", str(path), "--rate", "20", "--frontier", "--solver", "highs").stdout
+    assert f"{len(points)} plans · highs" in table
+    assert all(f"{point['accuracy']:.4f}" in table for point in points)
+
+
+def test_a_frontier_of_nothing_says_why(tmp_path: Path) -> None:
+    """Exit code 3, as for a degraded plan, with the reason; nothing is drawn."""
+    path, plot = write(tmp_path, changed("spec.limits.replicas", 2)), tmp_path / "frontier.svg"
+    words = ("plan", "-f", str(path), "--rate", "5000", "--frontier", "--plot", str(plot))
+    done = run(*words, "-o", "json")
+    assert done.returncode == 3
+    printed = json.loads(done.stdout)
+    assert printed["frontier"] == []
+    assert "5000" in printed["reason"]
+    table = run(*words)
+    assert table.returncode == 3
+    assert "5000" in table.stdout
+    assert not plot.exists()
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".png", b"\x89PNG"), (".html", b"<!doctype html>")])
+def test_the_frontier_is_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
+    """In each format, the same bytes for the same plans; text formats hold the title as text."""
+    drawn = []
+    for name in ("one", "two"):
+        plot = tmp_path / "new" / (name + suffix)
+        words = ("plan", "-f", str(write(tmp_path, document())), "--rate", "20", "--frontier", "--plot", str(plot))
+        assert CliRunner().invoke(cli, words, standalone_mode=False).return_value == 0
+        drawn.append(plot.read_bytes())
+    assert drawn[0] == drawn[1]
+    assert drawn[0].startswith(start)
+    assert suffix == ".png" or b"video at 20 requests/s" in drawn[0]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -54,6 +108,12 @@ def test_a_degraded_plan_is_exit_code_3_with_a_reason(tmp_path: Path) -> None:
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "magic"], "accepted: ipa"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "no.such:thing"], "no"),
         (["plan", "-f", "{file}", "--rate", "1", "--solver", "magic"], "--solver"),
+        (
+            ["plan", "-f", "{file}", "--rate", "1", "--frontier", "--plot", "x.pdf"],
+            "'x.pdf': accepted: a file that ends",
+        ),
+        (["plan", "-f", "{file}", "--rate", "1", "--plot", "x.svg"], "--plot needs --frontier"),
+        (["plan", "-f", "{file}", "--rate", "1", "--frontier", "--plot", "{file}/x.svg"], "cannot be written"),
         (["plane"], "plane"),
     ],
 )
