@@ -7,7 +7,7 @@ order, on what the stages before it sent in that stretch: the same events as one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 
 import numpy as np
@@ -33,52 +33,30 @@ class Batching:
 
 @dataclass(frozen=True)
 class Serving:
-    """How replicas work on a queue; the log calls it ``index``."""
+    """How replicas work on a queue; batches name it by its ``index``."""
 
     service: Service
     batching: Batching
     index: int
 
 
-@dataclass(eq=False)
-class Log:
-    """Every batch that was started: its ``requests`` one after the other, its size, when it ended (seconds), and the
-    index of what served it. Columns, since a list of batches would keep the garbage collector busy.
-    """
-
-    requests: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
-    served: list[int] = field(default_factory=list)
-
-    def add(self, batch: Batch) -> None:
-        """One more batch."""
-        ends, requests, index = batch
-        self.requests.extend(requests)
-        self.sizes.append(len(requests))
-        self.ends.append(ends)
-        self.served.append(index)
-
-
 class Station:
     """Requests are numbered in the order of their deadlines, so that the smallest number in the queue is served first
     (earliest deadline first; requests of one SLO come out in order of arrival).
 
-    ``deadlines[x]`` in seconds. A request that is taken from the queue with less than ``reserve`` seconds left to its
-    deadline is dropped. ``log`` holds every batch that was started, ``dropped`` every dropped request with its moment,
-    ``free`` the moments at which the replicas are free again.
+    ``deadlines[x]`` in seconds. A queued request with less than ``reserve`` seconds left to its deadline is dropped: it
+    fills no batch and starts none. ``dropped`` holds every such request, ``free`` the moments at which the replicas are
+    free again; before the first ``serve`` there is no replica, and requests wait.
     """
 
     def __init__(self, deadlines: Sequence[float], generator: np.random.Generator) -> None:
         self.reserve = 0.0
-        self.log = Log()
-        self.dropped: list[tuple[float, int]] = []
+        self.dropped: list[int] = []
         self.queue: list[int] = []
         self.clock = 0.0
-        self.free: list[float] = []
+        self.free: list[float] = [NEVER]
         self._deadlines = deadlines
         self._entered = [0.0] * len(deadlines)
-        self._coming: list[Batch] = []
         self._under_way: list[Batch] = []
         self._generator = generator
         self._factors: list[float] = []
@@ -87,7 +65,7 @@ class Station:
     @property
     def idle(self) -> bool:
         """Whether nothing waits or is being served."""
-        return not (self.queue or self._coming or self._under_way)
+        return not (self.queue or self._under_way)
 
     def serve(self, serving: Serving, free: Sequence[float], now: float) -> None:
         """From ``now`` on, batches run as ``serving`` on replicas that are free at the moments ``free`` (at least one).
@@ -95,17 +73,16 @@ class Station:
         """
         self.free = sorted(free)
         if serving.service is not self._serving.service:
-            self._factors = []
+            self._factors.clear()
         self._serving = serving
         self.clock = max(self.clock, now)
 
     def advance(self, until: float, coming: Sequence[Batch]) -> list[Batch]:
-        """Everything that happens before ``until`` (seconds), when ``coming`` arrives, in order of time.
+        """Everything that happens before ``until`` (seconds), when ``coming`` arrives before it, in order of time.
 
         Returns the batches that end before ``until``, in that order.
         """
-        self._coming.extend(coming)
-        self._run(until)
+        self._run(until, coming)
         under_way = self._under_way
         under_way.sort()
         ended = next((k for k, batch in enumerate(under_way) if batch[0] >= until), len(under_way))
@@ -113,12 +90,14 @@ class Station:
         del under_way[:ended]
         return done
 
-    def _run(self, until: float) -> None:
-        """The loop that every simulated request passes through: locals and no calls, for speed."""
-        queue, free, coming, entered = self.queue, self.free, self._coming, self._entered
-        size, delay = self._serving.batching.size, self._serving.batching.delay
-        means, index = self._serving.service.means, self._serving.index
-        clock, position, ahead, log = self.clock, 0, len(coming), self.log.add
+    def _run(self, until: float, coming: Sequence[Batch]) -> None:
+        """The loop that every simulated request passes through: locals and few calls, for speed."""
+        queue, free, entered = self.queue, self.free, self._entered
+        deadlines, reserve, factors = self._deadlines, self.reserve, self._factors
+        serving, under_way = self._serving, self._under_way
+        size, delay = serving.batching.size, serving.batching.delay
+        means, index = serving.service.means, serving.index
+        clock, position, ahead = self.clock, 0, len(coming)
         while queue or position < ahead:
             now = free[0] if free[0] > clock else clock
             if not queue and coming[position][0] > now:
@@ -126,12 +105,12 @@ class Station:
             expires = NEVER
             while now < until:
                 while position < ahead and coming[position][0] <= now:
-                    moment, requests, _ = coming[position]
+                    self._enter(coming[position])
                     position += 1
-                    for x in requests:
-                        entered[x] = moment
-                        heappush(queue, x)
-                if not delay or len(queue) >= size:
+                if deadlines[queue[0]] < now + reserve:
+                    self._drop(now)
+                    expires = NEVER
+                if not delay or len(queue) >= size or not queue:
                     break
                 if expires == NEVER:
                     expires = min([entered[x] for x in queue]) + delay
@@ -141,32 +120,40 @@ class Station:
             else:
                 break
             clock = now
-            members = self._take(now, size)
-            if members:
-                ends = now + means[len(members)] * (self._factors.pop() if self._factors else self._draw())
+            if queue:
+                members = self._take(size)
+                ends = now + means[len(members)] * (factors.pop() if factors else self._draw())
                 heapreplace(free, ends)
-                batch = (ends, members, index)
-                self._under_way.append(batch)
-                log(batch)
+                under_way.append((ends, members, index))
         self.clock = clock
-        del coming[:position]
+        for batch in coming[position:]:
+            self._enter(batch)
 
-    def _take(self, now: float, size: int) -> list[int]:
-        """Up to ``size`` requests from the queue that can still make their deadlines."""
+    def _enter(self, batch: Batch) -> None:
+        """The requests of a batch that ended elsewhere join the queue."""
+        queue, entered = self.queue, self._entered
+        moment, requests, _ = batch
+        for x in requests:
+            entered[x] = moment
+            heappush(queue, x)
+
+    def _drop(self, now: float) -> None:
+        """Let those go that cannot make their deadlines any more: the earliest are first in the queue."""
         queue, deadlines, latest = self.queue, self._deadlines, now + self.reserve
-        members: list[int] = []
-        while queue and len(members) < size:
-            x = heappop(queue)
-            if deadlines[x] < latest:
-                self.dropped.append((now, x))
-            else:
-                members.append(x)
+        while queue and deadlines[queue[0]] < latest:
+            self.dropped.append(heappop(queue))
+
+    def _take(self, size: int) -> list[int]:
+        """The first ``size`` requests of the queue, or all there are."""
+        if len(self.queue) > size:
+            return [heappop(self.queue) for _ in range(size)]
+        members = self.queue.copy()
+        self.queue.clear()
         return members
 
     def _draw(self) -> float:
         """A factor on the mean service time, with a stock of more."""
-        factors = self._serving.service.factors
-        if not len(factors):
+        if not len(self._serving.service.factors):
             return 1.0
-        self._factors = self._generator.choice(factors, DRAWN).tolist()
+        self._factors.extend(self._generator.choice(self._serving.service.factors, DRAWN).tolist())
         return self._factors.pop()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, chain
 
 import numpy as np
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
 from ipa_seldon.queueing import HELD_BACK
-from ipa_seldon.simulation.engine import NEVER, Batch, Log, Station
+from ipa_seldon.simulation.engine import NEVER, Batch, Station
 from ipa_seldon.simulation.stage import Drop, Physics, SimulatedStage
 
 Floats = NDArray[np.float64]
-PASSED_BY = -1
-"""In a station's log: requests that the stage's rate lets pass it by."""
+PASSED_BY = 0
+"""In place of what served a batch: nothing did, its requests arrive or passed the stage by."""
+SLICE = 200
+"""Arrivals simulated in one go: few enough that the garbage collector finds little to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,11 @@ class SimulatedPipeline:
         self._moments: list[float] = requests.arrivals.tolist()
         self._numbers: list[int] = numbers.tolist()
         self._arrived = 0
+        # Moments, no two alike, latest first.
+        self._pauses: list[float] = [NEVER, *np.unique(requests.arrivals[SLICE::SLICE])[::-1].tolist()]
+        self._finished = np.full(len(deadlines), -np.inf)
+        self._accuracy = np.ones(len(deadlines))
+        self._branches = np.full(len(deadlines), sum(not ways_on for ways_on in pipeline.followers.values()))
         self.now = 0.0
         self.stages: dict[str, SimulatedStage] = {}
         self._copies: dict[str, _Copies] = {}
@@ -106,16 +115,14 @@ class SimulatedPipeline:
 
     def advance(self, until: float) -> None:
         """Let everything happen that happens before ``until`` (seconds)."""
-        coming: dict[str, Sequence[Batch]] = {}
-        arriving = list(self._arriving(until))
-        fed = set(chain.from_iterable(self._pipeline.followers.values()))
-        for name, stage in self.stages.items():
-            batches = coming.get(name, ()) if name in fed else arriving
-            copies = self._copies.get(name)
-            done = copies.serve(stage, until, batches) if copies else stage.advance(until, batches)
-            for follower in self._pipeline.followers[name]:
-                coming[follower] = done
-        self.now = until
+        while (stop := min(self._pauses[-1], *(stage.due for stage in self.stages.values()))) < until:
+            if stop == self._pauses[-1]:
+                self._pauses.pop()
+            self._serve(stop)
+            for stage in self.stages.values():
+                stage.take_over(stop)
+            self._hold_back()
+        self._serve(until)
 
     def finish(self) -> None:
         """Until every request has left."""
@@ -128,26 +135,11 @@ class SimulatedPipeline:
 
     def answers(self) -> Answers:
         """What became of every request so far."""
-        count = len(self._deadlines)
-        finished = np.full(count, -np.inf)
-        accuracy = np.ones(count)
-        dropped = np.zeros(count, dtype=bool)
-        missing = np.zeros(count, dtype=bool)
-        for name, stage in self.stages.items():
-            requests, ends, served = _columns(stage.station.log)
-            dropped[[x for _, x in stage.station.dropped]] = True
-            if not self._pipeline.followers[name]:
-                np.maximum.at(finished, requests, ends)
-                answered = np.zeros(count, dtype=bool)
-                answered[requests] = True
-                missing |= ~answered
-            accuracies = [self._pipeline.stage(name).variant(variant).accuracy for variant in stage.served]
-            by_service = np.array([*accuracies, 1.0])  # the last is that of PASSED_BY
-            of_stage = np.ones(count)
-            of_stage[requests] = by_service[served]
-            accuracy *= of_stage
-        finished[dropped | missing] = np.nan
-        return Answers(self._arrivals, self._deadlines, finished, dropped, accuracy)
+        dropped = np.zeros(len(self._deadlines), dtype=bool)
+        for stage in self.stages.values():
+            dropped[stage.station.dropped] = True
+        finished = np.where(dropped | (self._branches > 0), np.nan, self._finished)
+        return Answers(self._arrivals, self._deadlines, finished, dropped, self._accuracy.copy())
 
     def allocated(self) -> tuple[Floats, Floats]:
         """The cores allocated over all stages, as steps: the seconds at which they change, and the cores from then on.
@@ -160,11 +152,31 @@ class SimulatedPipeline:
         moments = sorted(changes)
         return np.array(moments), np.array(list(accumulate(changes[moment] for moment in moments)), dtype=float)
 
-    def _arriving(self, until: float) -> Iterator[Batch]:
-        """Requests that arrive before ``until``, each once."""
-        while self._arrived < len(self._moments) and self._moments[self._arrived] < until:
-            yield self._moments[self._arrived], [self._numbers[self._arrived]], PASSED_BY
-            self._arrived += 1
+    def _serve(self, until: float) -> None:
+        """Everything before ``until``, before which no replica joins or leaves: stage by stage, parents first."""
+        first, self._arrived = self._arrived, bisect_left(self._moments, until, self._arrived)
+        moments, numbers = self._moments[first : self._arrived], self._numbers[first : self._arrived]
+        arriving = [(moment, [x], PASSED_BY) for moment, x in zip(moments, numbers, strict=True)]
+        coming = dict.fromkeys(self.stages, arriving)
+        for name, stage in self.stages.items():
+            copies = self._copies.get(name)
+            serve = stage.station.advance if copies is None else partial(copies.advance, stage.station)
+            done = serve(until, coming[name])
+            coming |= dict.fromkeys(self._pipeline.followers[name], done)
+            self._record(stage, done, last=not self._pipeline.followers[name])
+        self.now = until
+
+    def _record(self, stage: SimulatedStage, done: Sequence[Batch], last: bool) -> None:
+        """Note that a stage is done with the requests of batches, each request once; ``last``: nothing follows it."""
+        if not done:
+            return
+        sizes = [len(batch[1]) for batch in done]
+        requests = np.fromiter(chain.from_iterable(batch[1] for batch in done), dtype=int, count=sum(sizes))
+        self._accuracy[requests] *= np.repeat([stage.accuracies[batch[2]] for batch in done], sizes)
+        if last:
+            ends = np.repeat([batch[0] for batch in done], sizes)
+            self._finished[requests] = np.maximum(self._finished[requests], ends)
+            self._branches[requests] -= 1
 
     def _hold_back(self) -> None:
         """Set what a request must have left at every stage: the service times still to come, held at a multiple of
@@ -191,27 +203,19 @@ class _Copies:
         self._copies: list[int] = drawn.astype(int).tolist()
         self._left = list(self._copies)
 
-    def serve(self, stage: SimulatedStage, until: float, coming: Sequence[Batch]) -> list[Batch]:
-        """As SimulatedStage.advance, for copies: a request is done with its last one, or at once where it has none."""
+    def advance(self, station: Station, until: float, coming: Sequence[Batch]) -> list[Batch]:
+        """As Station.advance, for copies: a request is done with its last one, or at once where it has none."""
         multiplied: list[Batch] = []
         done: list[Batch] = []
         for moment, requests, _ in coming:
-            multiplied.append((moment, [x for x in requests for _ in range(self._copies[x])], PASSED_BY))
+            if copies := [x for x in requests for _ in range(self._copies[x])]:
+                multiplied.append((moment, copies, PASSED_BY))
             if passing := [x for x in requests if not self._copies[x]]:
                 done.append((moment, passing, PASSED_BY))
-        for batch in done:
-            stage.station.log.add(batch)
-        for moment, requests, index in stage.advance(until, multiplied):
+        for moment, requests, index in station.advance(until, multiplied):
             for x in requests:
                 self._left[x] -= 1
             if complete := [x for x in requests if self._left[x] == 0]:
                 # A batch may hold several copies of one request.
                 done.append((moment, list(dict.fromkeys(complete)), index))
         return sorted(done)
-
-
-def _columns(log: Log) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
-    """An entry per request that was served: the request, when its batch ended, and the index of what served it."""
-    sizes = np.array(log.sizes, dtype=int)
-    ends = np.repeat(np.array(log.ends, dtype=float), sizes)
-    return np.array(log.requests, dtype=int), ends, np.repeat(np.array(log.served, dtype=int), sizes)

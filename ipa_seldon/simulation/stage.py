@@ -11,7 +11,7 @@ from math import ceil
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation
 from ipa_seldon.queueing import queue_delay
-from ipa_seldon.simulation.engine import NEVER, Batch, Batching, Serving, Station
+from ipa_seldon.simulation.engine import NEVER, Batching, Serving, Station
 from ipa_seldon.simulation.service import Factors, Service, service_of
 
 
@@ -39,7 +39,7 @@ class Physics:
 
 class SimulatedStage:
     """A stage whose replicas start, switch and drain. ``ledger`` holds every change of its allocated cores as
-    (seconds, cores); ``served`` the variant behind each index in its station's log; ``target`` what it was told to run.
+    (seconds, cores); ``accuracies`` what serves, by its index in a batch; ``target`` what it was told to run.
 
     New replicas are created before old ones are deleted: while a switch is under way both are allocated, and a replica
     that was told to go is until it has finished its batch. New replicas take the place of others once those that are
@@ -49,7 +49,7 @@ class SimulatedStage:
     def __init__(self, pipeline: Pipeline, stage: Stage, physics: Physics, station: Station) -> None:
         self.station = station
         self.ledger: list[tuple[float, int]] = []
-        self.served: list[str] = []
+        self.accuracies = [1.0]  # of PASSED_BY
         self.target: Allocation | None = None
         self._pipeline = pipeline
         self._stage = stage
@@ -82,17 +82,33 @@ class SimulatedStage:
         else:
             self.ledger.append((now, missing * allocation.cores))
             self._ready.extend(repeat(now + startup, missing))
-        if self._due() <= now:
-            self._take_over(allocation, now)
+        self.take_over(now)
 
-    def advance(self, until: float, coming: Sequence[Batch]) -> list[Batch]:
-        """The batches that end before ``until``, in order, when ``coming`` arrives before it."""
-        done: list[Batch] = []
-        while self.target is not None and (due := self._due()) < until:
-            done += self.station.advance(due, coming)
-            coming = ()
-            self._take_over(self.target, due)
-        return done + self.station.advance(until, coming)
+    @property
+    def due(self) -> float:
+        """When the next new replicas serve (seconds)."""
+        if not self._ready or self.target is None:
+            return NEVER
+        if self._running is None or _alike(self.target, self._running):
+            return self._ready[0]
+        enough = ceil(len(self.station.free) * self._throughput(self._running) / self._throughput(self.target))
+        return self._ready[min(enough, len(self._ready)) - 1]
+
+    def take_over(self, now: float) -> None:
+        """New replicas serve when they are due by ``now``, up to which the stage was advanced: beside the running ones
+        of their kind, or in place of those of another.
+        """
+        if self.target is None or self.due > now:
+            return
+        before, running = self.station.free, self._running
+        ready = [moment for moment in self._ready if moment <= now]
+        del self._ready[: len(ready)]
+        if _alike(self.target, running):
+            self._serve(self.target, [*before, *ready], now)
+        else:
+            self._serve(self.target, ready, now)
+            if running is not None:
+                self._retire(before, running.cores, now)
 
     def longest_batch(self) -> float:
         """Mean seconds of a full batch of what runs; 0 before anything does."""
@@ -101,30 +117,9 @@ class SimulatedStage:
     def _startup(self, allocation: Allocation) -> float:
         return self._physics.startup + self._stage.variant(allocation.variant).load_time
 
-    def _due(self) -> float:
-        """When the next new replicas serve."""
-        if not self._ready or self.target is None:
-            return NEVER
-        if self._running is None or _alike(self.target, self._running):
-            return self._ready[0]
-        enough = ceil(len(self.station.free) * self._throughput(self._running) / self._throughput(self.target))
-        return self._ready[min(enough, len(self._ready)) - 1]
-
     def _throughput(self, allocation: Allocation) -> float:
         """Requests/s of one replica."""
         return self._stage.variant(allocation.variant).throughput(allocation.cores, allocation.batch)
-
-    def _take_over(self, target: Allocation, now: float) -> None:
-        """New replicas that are ready serve: beside the running ones of their kind, or in place of those of another."""
-        before, running = self.station.free, self._running
-        ready = [moment for moment in self._ready if moment <= now]
-        del self._ready[: len(ready)]
-        if _alike(target, running):
-            self._serve(target, [*before, *ready], now)
-        else:
-            self._serve(target, ready, now)
-            if running is not None:
-                self._retire(before, running.cores, now)
 
     def _serve(self, allocation: Allocation, free: Sequence[float], now: float) -> None:
         """Run ``allocation`` from ``now`` on, on replicas that are free at the moments ``free``."""
@@ -140,8 +135,8 @@ class SimulatedStage:
             service = service_of(variant, allocation.cores, allocation.batch, self._pipeline.percentile)
             factors = self._physics.factors.get((self._stage.name, variant.name), service.factors)
             service = replace(service, factors=factors if self._physics.spread else ())
-            self._services[key] = (len(self.served), service)
-            self.served.append(allocation.variant)
+            self._services[key] = (len(self.accuracies), service)
+            self.accuracies.append(variant.accuracy)
         return self._services[key]
 
     def _cancel(self, replicas: int, cores: int, now: float) -> None:

@@ -29,8 +29,8 @@ def simulated_tail(
     station.reserve = -NEVER
     serving = Serving(Service(means, lognormal(RATIO, 99)), Batching(batch, (batch - 1) / capacity), 0)
     station.serve(serving, [0.0] * replicas, 0.0)
-    station.advance(NEVER, [(moment, [x], 0) for x, moment in enumerate(moments.tolist())])
-    ends = np.repeat(station.log.ends, station.log.sizes)
-    latencies = (ends - moments[station.log.requests])[requests // 10 :]
+    done = station.advance(NEVER, [(moment, [x], 0) for x, moment in enumerate(moments.tolist())])
+    served = [(x, ends) for ends, members, _ in done for x in members]
+    latencies = np.array([ends - moments[x] for x, ends in served[requests // 10 :]])
     variability = math.exp(lognormal_spread(RATIO, 99) ** 2) - 1
     return float(np.percentile(latencies, 99)), RATIO * means[batch], variability, capacity
