@@ -19,7 +19,7 @@ def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
     if not (module and attribute):
         raise PluginError(f"{kind}: {name!r} is unknown; accepted: {', '.join(table)}, or 'module:attribute'")
     try:
-        return getattr(import_module(module), attribute)
+        found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         extra = f"; install it, for example with the extra of that name: pip install 'ipa-seldon[{name}]'"
         raise PluginError(
@@ -27,3 +27,6 @@ def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
         ) from error
     except AttributeError as error:
         raise PluginError(f"{kind}: {name!r}: module {module!r} has no attribute {attribute!r}") from error
+    if not callable(found):
+        raise PluginError(f"{kind}: {name!r}: accepted: a class or function; this is a {type(found).__name__}")
+    return found

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 import click
 
 from ipa_seldon.schema import parse_duration
+
+
+class Finite(click.FloatRange):
+    """A FloatRange without infinity and what is no number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; fails with what is accepted."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value!r}: accepted: a finite number", param, ctx)
+        return number
 
 
 class Seconds(click.ParamType[float]):

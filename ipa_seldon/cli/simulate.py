@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ipa_seldon.algorithms import ALGORITHMS
-from ipa_seldon.cli.options import Seconds
+from ipa_seldon.cli.options import Finite, Seconds
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
+POSITIVE = Finite(min=0, min_open=True)
 
 
 @click.command()
@@ -25,9 +25,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--algorithm", help=f"{', '.join(ALGORITHMS)}, or module:attribute.  [default: the file's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the load and serving it.")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Runs, a seed more each.")
-@click.option(
-    "--startup", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds a replica takes."
-)
+@click.option("--startup", type=Finite(min=0), default=0.0, show_default=True, help="Seconds a replica takes.")
 @click.option("--drop", type=click.Choice(["hopeless", "expired", "none"]), default="hopeless", show_default=True)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output: str, **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds
 from ipa_seldon.config import Config
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.plan import Decision, Observation, Outcome, is_switch
 from ipa_seldon.platforms.simulator import SimulatedPlatform
 from ipa_seldon.simulation.pipeline import Answers, Requests
@@ -19,6 +21,8 @@ from ipa_seldon.simulation.stage import Physics
 from ipa_seldon.simulation.workload import poisson_arrivals
 
 Floats = NDArray[np.float64]
+MOST_REQUESTS = 10_000_000
+"""More in one run are taken for a mistake, before they fill the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +55,24 @@ def simulate(scenario: Scenario) -> SimulatedRun:
     """Run a scenario to its last answer, a step of the controller every interval of the config.
 
     The plan that runs at first is the one for the peak of the first interval: the pipeline was sized for the load that
-    it meets. Deterministic, but for the seconds it takes.
+    it meets. Deterministic, but for the seconds it takes. ConfigError for a load of more than MOST_REQUESTS.
     """
     begin = perf_counter()
     config, spec = scenario.config, scenario.config.spec
     duration = float(len(scenario.rates))
+    with np.errstate(over="ignore"):
+        expected = float(scenario.rates.sum())
+    if not expected <= MOST_REQUESTS:
+        raise ConfigError(f"load: {expected:g} requests; accepted: up to {MOST_REQUESTS:,}")
     arrivals = poisson_arrivals(scenario.rates, scenario.seed)
     requests = Requests(arrivals, np.full(len(arrivals), config.pipeline.slo))
     platform = SimulatedPlatform(config.pipeline, requests, scenario.physics, scenario.seed, history_seconds(config))
-    algorithm = build_algorithm(config, scenario.algorithm)
-    first = float(np.max(scenario.rates[: int(spec.interval) or 1]))
-    platform.apply(algorithm.decide(first, Observation(time=0.0, arrivals=(), plan={})).plan)
+    first = float(np.max(scenario.rates[: ceil(spec.interval)]))
+    # Another algorithm than the loop's: what the loop decides must follow from what it observes, as in a replay.
+    before = build_algorithm(config, scenario.algorithm)
+    platform.apply(before.decide(first, Observation(time=0.0, arrivals=(), plan={})).plan)
     decisions: list[Decision] = []
+    algorithm = build_algorithm(config, scenario.algorithm)
     controller = build_controller(config, platform, algorithm, [decisions.append])
     # Multiples of the interval, rather than sums, so that no error adds up.
     for step in range(1, int(duration / spec.interval + 1e-9) + 1):

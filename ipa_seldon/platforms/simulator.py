@@ -6,7 +6,7 @@ import numpy as np
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Observation, Plan
+from ipa_seldon.plan import Allocation, Observation, Plan
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
 from ipa_seldon.simulation.stage import Physics
 
@@ -20,7 +20,9 @@ class SimulatedPlatform:
 
     def __init__(self, pipeline: Pipeline, requests: Requests, physics: Physics, seed: int, history: int) -> None:
         self.simulated = SimulatedPipeline(pipeline, requests, physics, seed)
-        self._stages = {stage.name: {variant.name for variant in stage.variants} for stage in pipeline.stages}
+        self._cores = {
+            (stage.name, variant.name): variant.cores for stage in pipeline.stages for variant in stage.variants
+        }
         self._counts: list[float] = np.bincount(requests.arrivals.astype(int)).astype(float).tolist()
         self._history = history
 
@@ -40,6 +42,15 @@ class SimulatedPlatform:
                 raise PlatformError(
                     f"plan: stage {stage!r} has {len(allocations)} allocations; the simulator runs exactly one"
                 )
-            if allocations[0].variant not in self._stages.get(stage, ()):
-                raise PlatformError(f"plan: stage {stage!r}, variant {allocations[0].variant!r}: not of this pipeline")
+            self._check(stage, allocations[0])
         self.simulated.apply(plan)
+
+    def _check(self, stage: str, allocation: Allocation) -> None:
+        place = f"plan: stage {stage!r}, variant {allocation.variant!r}"
+        cores = self._cores.get((stage, allocation.variant))
+        if cores is None:
+            raise PlatformError(f"{place}: not of this pipeline")
+        if allocation.cores not in cores:
+            raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {', '.join(map(str, cores))}")
+        if allocation.replicas < 1 or allocation.batch < 1:
+            raise PlatformError(f"{place}: {allocation.replicas} replicas, batch {allocation.batch}; accepted: from 1")

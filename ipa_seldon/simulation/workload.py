@@ -15,6 +15,9 @@ from ipa_seldon.errors import ConfigError
 Floats = NDArray[np.float64]
 Pattern = Callable[[int, np.random.Generator], Floats]
 
+LONGEST = 10_000_000
+"""Seconds, about four months: longer is taken for a mistake."""
+
 _SLOT = 60
 """Seconds one burst and the calm around it take in a ``bursty`` load of three minutes or more."""
 
@@ -82,12 +85,12 @@ PATTERNS: Mapping[str, Pattern] = {
 def pattern_rates(name: str, duration: int, scale: float, seed: int) -> Floats:
     """Requests per second of a named pattern, shape (duration,); ``scale`` is the rate at shape 1, about the peak.
 
-    Raises ConfigError for an unknown name, a duration under 1 s or a scale that is not positive.
+    Raises ConfigError for an unknown name, a duration under 1 s or over LONGEST, or a scale that is not positive.
     """
     if name not in PATTERNS:
         raise ConfigError(f"pattern: {name!r} is unknown; accepted: {', '.join(PATTERNS)}")
-    if duration < 1:
-        raise ConfigError(f"duration: {duration} is too short; accepted: whole seconds from 1")
+    if not 1 <= duration <= LONGEST:
+        raise ConfigError(f"duration: {duration}: accepted: whole seconds from 1 to {LONGEST}")
     if not (np.isfinite(scale) and scale > 0):
         raise ConfigError(f"scale: {scale:g} is no rate; accepted: requests/s above 0")
     return scale * PATTERNS[name](duration, np.random.default_rng(seed))
