@@ -35,7 +35,7 @@ check: $(STAMP)  ## Format, lint, types, import contract, docs in sync
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-bench: models  ## Measure speed: solving, forecasting, the gateway's overhead
+bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's overhead
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
 
 docs: $(STAMP)  ## Regenerate the reference pages
