@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ipa_seldon.bootstrap import replay_decisions
 from ipa_seldon.config import Config, read_config
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.simulate import Scenario, SimulatedRun, figures, flat, mean_cost, repeated, simulate
@@ -121,11 +122,30 @@ def test_overload_is_degraded_and_violates(tmp_path: Path, drop: Drop) -> None:
         assert found["late"] < 0.02 * found["requests"]  # who is served at all is in time
 
 
-def test_another_algorithm_is_used_where_one_is_named(tmp_path: Path) -> None:
-    """fa2-low keeps the lightest variants whatever the file's algorithm chooses."""
-    run = simulate(bursty(tmp_path, algorithm="fa2-low"))
-    assert {d.proposal.plan["crop"][0].variant for d in run.decisions if d.proposal} == {"yolov5n"}
-    assert set(run.answers.accuracy[run.answers.answered].round(6)) == {round(0.457 * 0.6975, 6)}
+@pytest.mark.parametrize(
+    ("algorithm", "variant", "accuracy"), [("fa2-low", "yolov5n", 0.457), ("fa2-high", "yolov5s", 0.568)]
+)
+def test_another_algorithm_is_used_where_one_is_named(
+    tmp_path: Path, algorithm: str, variant: str, accuracy: float
+) -> None:
+    """A baseline keeps its variants from the first second on, whatever the file's algorithm would choose."""
+    run = simulate(bursty(tmp_path, algorithm=algorithm))
+    assert {d.proposal.plan["crop"][0].variant for d in run.decisions if d.proposal} == {variant}
+    assert set(run.answers.accuracy[run.answers.answered].round(6)) == {round(accuracy * 0.6975, 6)}
+
+
+def test_what_was_decided_follows_from_what_was_observed(tmp_path: Path) -> None:
+    """The decisions of a run replay without a difference, damping included: nothing else went into them."""
+    damped = config(
+        tmp_path,
+        damping={"stabilization": 30, "tolerance": 0.1},
+        forecaster={"name": "last", "quantile": "none"},
+    )
+    # The first second is quieter than its rate, so that a plan sized for the rate would show.
+    run = simulate(Scenario(damped, np.concatenate(([600.0], np.full(59, 5.0), np.full(60, 40.0))), seed=42))
+    assert run.decisions[0].observation.arrivals[0] < 550
+    assert figures(run)["switches"] > 1
+    assert replay_decisions(damped, "ipa", run.decisions) == []
 
 
 @pytest.mark.parametrize("rate", [np.inf, np.nan, 1e7])
