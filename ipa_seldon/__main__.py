@@ -2,4 +2,6 @@
 
 from ipa_seldon.cli import main
 
-main()
+# Processes that are spawned import this module again, under another name.
+if __name__ == "__main__":
+    main()

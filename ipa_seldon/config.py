@@ -7,7 +7,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.profiles import Measurement, Profile
-from ipa_seldon.schema import PipelineFile, PipelineSpec, edges_of, topological
+from ipa_seldon.schema import Document, PipelineFile, PipelineSpec, edges_of, topological
 
+DocumentType = TypeVar("DocumentType", bound=Document)
 PROFILE_COLUMNS = ("stage", "variant", "cores", "batch", "latency", "throughput")
 
 
@@ -74,7 +75,7 @@ def read_config(path: Path | str, profile: bool = True) -> Config:
     ``profile=False`` leaves out the profile (to make one): variants then have no cores and cannot be planned.
     """
     path = Path(path)
-    document = parse_document(path, _read_yaml(path))
+    document = parse_document(path, read_yaml(path))
     if not profile:
         return make_config(path, document, {})
     if document.spec.profile is None:
@@ -83,15 +84,21 @@ def read_config(path: Path | str, profile: bool = True) -> Config:
 
 
 def parse_document(path: Path, loaded: object) -> PipelineFile:
-    """The validated document of YAML that was loaded; ``path`` is what errors name."""
+    """The validated pipeline document of YAML that was loaded; ``path`` is what errors name."""
+    try:
+        return validated(path, loaded, PipelineFile)
+    except RecursionError as error:
+        raise ConfigError(f"{path}: spec.graph: nested too deeply") from error
+
+
+def validated(path: Path, loaded: object, kind: type[DocumentType]) -> DocumentType:
+    """The document of that ``kind`` in YAML that was loaded; ConfigError names ``path``, key and what is accepted."""
     if not isinstance(loaded, Mapping):
         raise ConfigError(f"{path}: accepted: a mapping with apiVersion, kind, metadata and spec")
     try:
-        return PipelineFile.model_validate(loaded)
+        return kind.model_validate(loaded)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_one_line(error.errors()[0])}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: spec.graph: nested too deeply") from error
+        raise ConfigError(f"{path}: {_one_line(error.errors()[0], kind)}") from error
 
 
 def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str, str], Profile]) -> Config:
@@ -187,7 +194,8 @@ def _open(path: Path) -> TextIO:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_yaml(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """What a YAML file holds; ConfigError names file and line, also for a key that appears twice."""
     with _open(path) as stream:
         try:
             return yaml.load(stream, _UniqueKeyLoader)  # noqa: S506  # a SafeLoader with one more check
@@ -198,10 +206,10 @@ def _read_yaml(path: Path) -> object:
             raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
 
 
-def _one_line(error: ErrorDetails) -> str:
+def _one_line(error: ErrorDetails, kind: type[Document]) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "the document"
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; accepted: {', '.join(_accepted_keys(error['loc'][:-1]))}"
+        return f"{key}: unknown key; accepted: {', '.join(_accepted_keys(error['loc'][:-1], kind))}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "accepted:")
     if error["type"] == "missing":
         return f"{key}: missing"
@@ -210,15 +218,18 @@ def _one_line(error: ErrorDetails) -> str:
     return f"{key}: {error['input']!r}: {message}"
 
 
-def _accepted_keys(location: Sequence[int | str]) -> list[str]:
+def _accepted_keys(location: Sequence[int | str], kind: type[Document]) -> list[str]:
     """The keys of the document's part at ``location``, read off the JSON Schema."""
-    schema: dict[str, Any] = PipelineFile.model_json_schema()
+    schema: dict[str, Any] = kind.model_json_schema()
     definitions = schema["$defs"]
     for part in location:
         if isinstance(part, int):
             schema = schema["items"]
-        else:
-            schema = schema.get("properties", {}).get(part) or schema["additionalProperties"]
+        elif part in schema.get("properties", {}):
+            schema = schema["properties"][part]
+        else:  # a name that the operator chose
+            (schema,) = schema["patternProperties"].values()
+        schema = schema.get("anyOf", [schema])[0]  # an optional part: that, or null
         if "$ref" in schema:
             schema = definitions[schema["$ref"].rpartition("/")[2]]
     return list(schema["properties"])

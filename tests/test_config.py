@@ -98,6 +98,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "spec.forecaster.window": (0.5, "whole seconds"),
     "spec.limits.cores": (1, "at least 2"),
     "spec.limits.replica": (3, "batch, replicas, cores"),
+    "spec.stages.crop.treshold": (4, "threshold, rate, slo, variants"),
     "spec.stages.crop.variants.yolov5s.version": (1, "a version of its own", "spec.stages.crop.variants"),
     "spec.stages.crop.variants.yolov5m": ({"accuracy": 0.6, "version": 3}, "no row"),
     "spec.graph": ({"name": "crop"}, "classification", "spec.stages"),

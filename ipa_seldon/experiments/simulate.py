@@ -87,7 +87,8 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
 
     ``violation_ratio``: late and dropped requests over all. ``accuracy``: mean over the answered of the product of
     their stages' accuracies. ``mean_cost``: cores allocated over the load's length. ``latency`` in seconds, of the
-    answered. ``switches``: decisions that replaced a running plan. Figures without a request to rest on are None.
+    answered. ``switches``: decisions that replaced a running plan; ``degraded``, ``failed``: decisions that ended
+    so. Figures without a request to rest on are None.
     """
     answers = run.answers
     count, late, dropped = len(answers.arrivals), int(answers.late.sum()), int(answers.dropped.sum())
@@ -104,6 +105,7 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
         "decisions": len(run.decisions),
         "switches": sum(map(is_switch, run.decisions)),
         "degraded": sum(decision.outcome is Outcome.DEGRADED for decision in run.decisions),
+        "failed": sum(decision.outcome is Outcome.FAILED for decision in run.decisions),
         "seconds": run.seconds,
     }
 

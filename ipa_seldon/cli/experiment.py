@@ -1,0 +1,209 @@
+"""``ipa-seldon experiment``."""
+
+from __future__ import annotations
+
+import json
+import os
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ipa_seldon.experiments.compare import Comparison, Summary
+    from ipa_seldon.experiments.experiment import ExperimentDirectory
+    from ipa_seldon.experiments.grid import Experiment, Run
+    from ipa_seldon.experiments.runner import Finished
+
+WIDTH = 140
+"""Characters of a line where no terminal says."""
+SHOWN = ("violation_ratio", "accuracy", "mean_cost", "latency.p99", "switches", "degraded")
+
+
+class Selection(click.ParamType["dict[str, list[str]]"]):
+    """``axis=name`` pairs, separated by commas; an axis that appears twice accepts either name."""
+
+    name = "axis=name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, list[str]]:
+        """Axis -> names."""
+        from ipa_seldon.experiments.grid import AXES
+
+        chosen: dict[str, list[str]] = {}
+        for pair in str(value).split(","):
+            axis, _, name = pair.strip().partition("=")
+            if axis not in AXES or not name:
+                self.fail(f"{pair!r}: accepted: {', '.join(f'{axis}=name' for axis in AXES)}", param, ctx)
+            chosen.setdefault(axis, []).append(name)
+        return chosen
+
+
+@click.command()
+@click.option("-f", "--file", "path", required=True, type=click.Path(path_type=Path), help="Experiment file.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="reports/experiments",
+    show_default=True,
+    help="For the results.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: one a core]")
+@click.option("--only", type=Selection(), help="Cells to run and show, such as pipeline=video,load=bursty.")
+@click.option("--baseline", help="Method to compare the others with, paired by seed.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def experiment(
+    path: Path,
+    directory: Path,
+    jobs: int | None,
+    only: dict[str, list[str]] | None,
+    baseline: str | None,
+    output: str,
+) -> int:
+    """Simulate pipelines x loads x methods x seeds, as an experiment file says.
+
+    Every run is a row of results.csv, written when it ends; what is there already does not run again, unless the
+    pipeline, the profile, the load or the code has changed. Runs that fail are named at the end, with exit code 1.
+    """
+    from ipa_seldon.experiments.compare import comparisons, summaries
+    from ipa_seldon.experiments.experiment import ExperimentDirectory
+    from ipa_seldon.experiments.grid import expand, read_experiment
+
+    read = read_experiment(path)
+    _check_baseline(read, baseline, only)
+    runs = expand(read, only)
+    _say_missing_traces(read, runs)
+    place = ExperimentDirectory(directory)
+    missing = place.missing(runs)
+    failed = _complete(place, runs, missing, jobs or os.cpu_count() or 1)
+    rows = place.store.rows(runs)
+    compared = comparisons(rows, baseline) if baseline else None
+    if output == "json":
+        executed = len(missing) - len(failed)
+        document = {"results": str(place.results), "runs": len(runs), "executed": executed}
+        document |= {"failed": [_failure(one) for one in failed]}
+        click.echo(json.dumps(document | _as_json(summaries(rows), compared), indent=2, allow_nan=False))
+    else:
+        _print_summaries(summaries(rows))
+        if baseline:
+            _print_comparisons(compared or [], baseline)
+    click.echo(f"results: {place.results}", err=True)
+    return 1 if failed else 0
+
+
+def _check_baseline(read: Experiment, baseline: str | None, only: Mapping[str, Sequence[str]] | None) -> None:
+    from ipa_seldon.errors import ConfigError
+
+    methods = (only or {}).get("method") or list(read.document.spec.methods)
+    if baseline is not None and baseline not in methods:
+        raise ConfigError(f"--baseline: {baseline!r} is no method of this experiment; accepted: {', '.join(methods)}")
+
+
+def _say_missing_traces(read: Experiment, runs: Sequence[Run]) -> None:
+    for load in dict.fromkeys(run.cell.load for run in runs):
+        spec = read.document.spec.loads[load]
+        if spec.trace and read.trace(load) is None:
+            click.echo(f"load {load}: {spec.trace} is not there; the pattern {spec.pattern} instead", err=True)
+
+
+def _complete(place: ExperimentDirectory, runs: Sequence[Run], missing: Sequence[Run], jobs: int) -> list[Finished]:
+    """Run what is missing of ``runs`` behind a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = len(runs)
+
+    def note(one: Finished) -> None:
+        bar.update(task, description=str(one.run.cell), advance=1)
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=total - len(missing))
+        try:
+            failed = place.complete(missing, jobs, note)
+        except KeyboardInterrupt:
+            kept = len(place.store.rows(runs))
+            click.echo(f"interrupted: {kept} of {total} runs are in {place.results}; run it again to go on", err=True)
+            raise
+    for one in failed:
+        click.echo(f"failed: {one.run.cell}, seed {one.run.seed}: {one.error}", err=True)
+    click.echo(f"{len(missing) - len(failed)} runs, {total - len(missing)} were there already", err=True)
+    return failed
+
+
+def _failure(one: Finished) -> dict[str, Any]:
+    return {**vars(one.run.cell), "seed": one.run.seed, "error": one.error}
+
+
+def _as_json(cells: Sequence[Summary], compared: Sequence[Comparison] | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "cells": [
+            {**vars(cell.cell), "seeds": cell.seeds, "figures": {k: _estimate(e) for k, e in cell.figures.items()}}
+            for cell in cells
+        ]
+    }
+    if compared is not None:
+        document["comparison"] = [
+            {
+                **vars(one.cell),
+                "seeds": one.seeds,
+                "differences": {k: _estimate(e) for k, e in one.differences.items()},
+                "dominates": one.dominates,
+            }
+            for one in compared
+        ]
+    return document
+
+
+def _estimate(found: Any) -> dict[str, float | None]:
+    """An estimate as JSON types; the interval of a single run is null."""
+    return {part: None if isnan(value) else value for part, value in vars(found).items()}
+
+
+def _print_summaries(cells: Sequence[Summary]) -> None:
+    rows = [
+        (*vars(cell.cell).values(), str(cell.seeds), *(_words(cell.figures.get(figure)) for figure in SHOWN))
+        for cell in cells
+    ]
+    _print("mean and 95 % confidence over seeds", ("seeds", *SHOWN), rows)
+
+
+def _print_comparisons(compared: Sequence[Comparison], baseline: str) -> None:
+    from ipa_seldon.experiments.compare import COMPARED
+
+    rows = [
+        (
+            *vars(one.cell).values(),
+            str(one.seeds),
+            *(_words(one.differences.get(figure), "+") for figure in COMPARED),
+            "yes" if one.dominates else "",
+        )
+        for one in compared
+    ]
+    _print(f"difference to {baseline}, paired by seed", ("seeds", *COMPARED, "dominates"), rows)
+
+
+def _words(found: Any, sign: str = "") -> str:
+    """``mean ± half the interval``."""
+    if found is None:
+        return ""
+    half = found.high - found.mean
+    return f"{found.mean:{sign}.4g}" + (f" ± {half:.2g}" if half > 0 else "")
+
+
+def _print(title: str, figures: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for heading in ("pipeline", "load", "method"):
+        table.add_column(heading, no_wrap=True)
+    for heading in figures:
+        table.add_column(heading.replace("_", " ").replace(".", " "), justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    Console(width=console.width if console.is_terminal else WIDTH).print(table)

@@ -1,0 +1,84 @@
+"""The experiment file's schema: what an operator may write."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ipa_seldon.schema import Count, Delay, Document, Duration, MetadataSpec, Name
+from ipa_seldon.simulation.stage import Drop
+
+Changes = dict[str, Any]
+"""Changes to the spec of a pipeline file, merged into it key by key."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class LoadSpec(Document):
+    """``trace`` (a file) divided by ``damping``, where the file exists; else ``pattern`` with its peak at ``scale``
+    requests/s. Without ``duration`` a trace is whole, a pattern three minutes.
+    """
+
+    trace: str | None = None
+    damping: Positive = 1.0
+    pattern: str | None = None
+    scale: Positive | None = None
+    duration: Duration | None = None
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        if self.trace is None and self.pattern is None:
+            raise ValueError("accepted: trace, pattern, or both")
+        if (self.pattern is None) != (self.scale is None):
+            raise ValueError("scale: accepted: requests/s at the peak, together with pattern")
+        if self.trace is None and self.damping != 1:
+            raise ValueError("damping: accepted: together with trace")
+        return self
+
+
+class SimulationSpec(Document):
+    """Which requests leave a queue unserved, and the seconds a replica takes to start beside its load time."""
+
+    drop: Drop = Drop.HOPELESS
+    startup: Delay = 0.0
+
+
+class DecisionTimesSpec(Document):
+    """Decisions to time, on random pipelines of every number of stages with every number of variants each."""
+
+    stages: Annotated[tuple[Count, ...], Field(min_length=1)]
+    variants: Annotated[tuple[Count, ...], Field(min_length=1)]
+    repeats: Count = 10
+
+
+class ExperimentSpec(Document):
+    """Every pipeline under every load with every method and seed. ``overrides``: pipeline -> load -> changes that hold
+    for every method; a method's own win.
+    """
+
+    pipelines: Annotated[tuple[str, ...], Field(min_length=1)]
+    loads: Annotated[dict[Name, LoadSpec], Field(min_length=1)]
+    methods: Annotated[dict[Name, Changes], Field(min_length=1)]
+    overrides: Annotated[dict[Name, dict[Name, Changes]], Field(default_factory=dict)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    simulation: SimulationSpec = SimulationSpec()
+    decision_times: DecisionTimesSpec | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: accepted: each seed once")
+        for loads in self.overrides.values():
+            if odd := ", ".join(set(loads) - set(self.loads)):
+                raise ValueError(f"overrides: load {odd}: accepted: {', '.join(self.loads)}")
+        return self
+
+
+class ExperimentFile(Document):
+    """An experiment file (``kind: Experiment``)."""
+
+    api_version: Annotated[Literal["ipa.seldon.io/v1alpha1"], Field(alias="apiVersion")]
+    kind: Literal["Experiment"]
+    metadata: MetadataSpec
+    spec: ExperimentSpec

@@ -1,0 +1,148 @@
+"""The experiment file: what its runs are, and what is refused in one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipa_seldon.errors import ConfigError
+from ipa_seldon.experiments.grid import Cell, expand, merged, read_experiment
+from tests.experiments.conftest import Workspace, pipeline_document
+
+
+def test_every_combination_is_a_run(workspace: Workspace) -> None:
+    """Pipelines x loads x methods x seeds, the seeds of a cell together; the first seed of each has the series."""
+    runs = expand(read_experiment(workspace.file))
+    assert len(runs) == 2 * 2 * 2 * 2
+    assert [run.seed for run in runs[:4]] == [0, 1, 0, 1]
+    assert [run.series for run in runs[:4]] == [True, False, True, False]
+    assert runs[0].cell == runs[1].cell == Cell("one", "calm", "default")
+    assert len({run.key for run in runs}) == len(runs)
+
+
+def test_only_selects_cells(workspace: Workspace) -> None:
+    """An axis that is named keeps those names; the others stay whole."""
+    cells = read_experiment(workspace.file).cells({"pipeline": ["two"], "method": ["fixed", "default"]})
+    assert cells == [Cell("two", load, method) for load in ("calm", "wild") for method in ("default", "fixed")]
+
+
+def test_changes_merge_key_by_key() -> None:
+    """Mappings merge, everything else is replaced, and what was merged stays as it was."""
+    base = {"objective": {"alpha": 2, "beta": 1}, "seeds": [1, 2], "algorithm": "ipa"}
+    changes = {
+        "objective": {"alpha": 9},
+        "seeds": [3],
+        "damping": {"gain": 1},
+        "algorithm": {"not": "a mapping before"},
+    }
+    assert merged(base, changes) == {
+        "objective": {"alpha": 9, "beta": 1},
+        "seeds": [3],
+        "damping": {"gain": 1},
+        "algorithm": {"not": "a mapping before"},
+    }
+    assert base == {"objective": {"alpha": 2, "beta": 1}, "seeds": [1, 2], "algorithm": "ipa"}
+
+
+def test_overrides_hold_for_their_load_and_methods_win(workspace: Workspace) -> None:
+    """A pipeline's change under one load reaches every method there but one that says otherwise."""
+    workspace.change("overrides", {"one": {"calm": {"objective": {"alpha": 77}}}})
+    workspace.change("methods.own", {"objective": {"alpha": 3}})
+    alphas = {
+        str(run.cell): run.scenario.config.spec.objective.alpha for run in expand(read_experiment(workspace.file))
+    }
+    assert alphas["one-calm-default"] == alphas["one-calm-fixed"] == 77
+    assert alphas["one-calm-own"] == alphas["two-calm-own"] == 3
+    assert alphas["one-wild-default"] == alphas["two-calm-default"] == 10
+
+
+def test_a_trace_is_used_where_it_is(workspace: Workspace) -> None:
+    """Without the file a load is its pattern, scaled to the peak; with it, the trace, divided."""
+    cell = {"pipeline": ["one"], "load": ["wild"], "method": ["default"]}
+    pattern = expand(read_experiment(workspace.file), cell)[0]
+    assert pattern.scenario.rates.max() == pytest.approx(20, rel=0.1)
+    (workspace.path / "wild.csv").write_text("second,rps\n" + "".join(f"{k},{k}\n" for k in range(100)))
+    traced = expand(read_experiment(workspace.file), cell)[0]
+    assert np.array_equal(traced.scenario.rates, np.arange(60) / 2)
+    assert traced.key != pattern.key
+
+
+def test_the_key_follows_what_decides_the_result(workspace: Workspace) -> None:
+    """Spec, profile, simulation and load change it; the profile's name and the order of its rows do not."""
+
+    def key() -> str:
+        return expand(read_experiment(workspace.file), {"pipeline": ["one"], "load": ["calm"]})[0].key
+
+    first = key()
+    profile = workspace.path / "pipelines" / "one.csv"
+    header, *rows = profile.read_text().splitlines()
+    (workspace.path / "pipelines" / "other.csv").write_text("\n".join([header, *reversed(rows)]))
+    document = pipeline_document("one", ("first",))
+    document["spec"]["profile"] = "other.csv"
+    workspace.write_pipeline(document)
+    assert key() == first
+    keys = {first}
+    (workspace.path / "pipelines" / "other.csv").write_text("\n".join([header, *rows]).replace("0.05", "0.06"))
+    keys.add(key())
+    for change, value in (
+        ("methods.default", {"objective": {"alpha": 11}}),
+        ("simulation", {"drop": "expired"}),
+        ("loads.calm.scale", 17),
+    ):
+        workspace.change(change, value)
+        keys.add(key())
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("lods", {}, "spec.lods: unknown key; accepted: pipelines, loads, methods, overrides, seeds, simulation"),
+        ("loads.calm.scal", 1, "spec.loads.calm.scal: unknown key; accepted: trace, damping, pattern, scale, duration"),
+        ("loads.calm", {}, "accepted: trace, pattern, or both"),
+        ("loads.calm", {"pattern": "ramp"}, "scale: accepted: requests/s at the peak, together with pattern"),
+        ("loads.calm.damping", 2, "damping: accepted: together with trace"),
+        ("loads.calm.pattern", "rampp", "spec.loads.calm: pattern: 'rampp' is unknown; accepted: steady-low"),
+        ("loads.wild", {"trace": "gone.csv"}, "spec.loads.wild: "),
+        ("seeds", [1, 1], "seeds: accepted: each seed once"),
+        ("seeds", [], "spec.seeds: "),
+        ("simulation.drop", "all", "spec.simulation.drop: 'all': accepted: 'hopeless', 'expired' or 'none'"),
+        ("decision_times", {"stages": [1]}, "spec.decision_times.variants: missing"),
+        (
+            "decision_times",
+            {"stages": [1], "variants": [1], "times": 1},
+            "spec.decision_times.times: unknown key; accepted: stages, variants, repeats",
+        ),
+        ("overrides.three.calm", {}, "spec.overrides: three: unknown pipeline; accepted: one, two"),
+        ("overrides.one.storm", {}, "overrides: load storm: accepted: calm, wild"),
+        ("pipelines", ["pipelines/one.yaml", "pipelines/one.yaml"], "each pipeline once; one is there already"),
+        ("pipelines", ["pipelines/zero.yaml"], "zero.yaml: cannot be read"),
+        ("methods.default.algorithm", "ipaa", "method default, load calm: algorithm: 'ipaa' is unknown; accepted: ipa"),
+        ("methods.default.forecaster", {"name": "x"}, "'x' is unknown; accepted: arima"),
+        ("methods.default.damping", {"gan": 1}, "spec.damping.gan: unknown key; accepted: stabilization"),
+        ("methods.default.limits", {"batch": 0}, "spec.limits.batch: 0: "),
+        ("methods.default.profile", None, "spec.profile: missing"),
+        (
+            "methods.default.stages",
+            {"first": {"tresh": 1}},
+            "spec.stages.first.tresh: unknown key; accepted: threshold",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(workspace: Workspace, key: str, value: object, words: str) -> None:
+    """Every mistake names the file, the key and what is accepted."""
+    workspace.change(key, value)
+    with pytest.raises(ConfigError) as refused:
+        expand(read_experiment(workspace.file))
+    assert words in str(refused.value)
+    assert str(workspace.path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_names_that_would_share_a_file_are_refused(workspace: Workspace) -> None:
+    """The series of a cell has the cell's name: load a with method b-c is not load a-b with method c."""
+    loads = workspace.document["spec"]["loads"]
+    workspace.change("loads", {"a": loads["calm"], "a-b": loads["calm"]})
+    workspace.change("methods", {"b-c": {}, "c": {}})
+    with pytest.raises(ConfigError, match="one-a-b-c: accepted: names that differ when joined by hyphens"):
+        read_experiment(workspace.file)
