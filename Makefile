@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 help:  ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with everything in the lock file and the ipa-seldon command
 
@@ -38,6 +38,9 @@ check: $(STAMP)  ## Format, lint, types, import contract, docs in sync
 bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's overhead
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
 
+experiments: $(STAMP)  ## Simulate the published pipelines, loads and methods; resumes; figures and a report
+	@$(BIN)/ipa-seldon experiment -f profiling/experiments.yaml $(EXPERIMENTS_ARGS)
+
 docs: $(STAMP)  ## Regenerate the reference pages
 	$(BIN)/python docs/generate.py
 
@@ -45,4 +48,4 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
 
-.PHONY: help setup models demo test check bench docs lock
+.PHONY: help setup models demo test check bench experiments docs lock
