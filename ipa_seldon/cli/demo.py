@@ -95,7 +95,7 @@ def _print_table(runs: Sequence[RunResult]) -> None:
 
 
 def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
-    from ipa_seldon.demo.words import ABSENT
+    from ipa_seldon.reports.words import ABSENT
 
     def text(value: object, key: str) -> str:
         if value is None:

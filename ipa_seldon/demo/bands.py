@@ -8,10 +8,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ipa_seldon.demo.style import GRID, INK, PALE, Chart, chart, dress, last_second
+from ipa_seldon.demo.style import last_second
 from ipa_seldon.demo.summary import RunResult, timeline
 from ipa_seldon.demo.words import allocation_words
 from ipa_seldon.plan import Allocation
+from ipa_seldon.reports.charts import GRID, INK, PALE, Chart, chart, dress
 
 LIGHT_VARIANT, HEAVY_VARIANT = (222, 242, 236), (84, 172, 157)
 

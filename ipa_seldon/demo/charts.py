@@ -10,21 +10,7 @@ import plotly.graph_objects as go
 
 from ipa_seldon.demo import series
 from ipa_seldon.demo.bands import stages
-from ipa_seldon.demo.style import (
-    INK,
-    MUTED,
-    PALE,
-    SYMBOLS,
-    Chart,
-    chart,
-    draw_steps,
-    dress,
-    last_second,
-    mark_slo,
-    mark_switches,
-    run_colours,
-    run_line,
-)
+from ipa_seldon.demo.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
 from ipa_seldon.demo.summary import (
     RunResult,
     mean_cost,
@@ -33,9 +19,10 @@ from ipa_seldon.demo.summary import (
     summary,
     timeline,
 )
-from ipa_seldon.demo.words import figure, share
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import allocated_cores
+from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
+from ipa_seldon.reports.words import figure, share
 
 
 def charts(runs: Sequence[RunResult]) -> list[Chart]:

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ipa_seldon.demo.summary import latency_percentile
-from ipa_seldon.demo.words import ABSENT, decision_words, duration, figure, share, stage_words
+from ipa_seldon.demo.words import decision_words, stage_words
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores
+from ipa_seldon.reports.words import ABSENT, duration, figure, share
 
 RECENT = 10.0
 """Seconds over which load and latency are shown."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import isnan
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from ipa_seldon.demo.charts import charts, comparison
-from ipa_seldon.demo.style import Chart, run_colours
+from ipa_seldon.demo.style import run_colours
 from ipa_seldon.demo.summary import RunResult, summary, timeline
-from ipa_seldon.demo.words import ABSENT, binding_words, duration, figure, plan_words, share, stage_words
+from ipa_seldon.demo.words import binding_words, plan_words, stage_words
 from ipa_seldon.plan import Decision, Outcome, is_switch
+from ipa_seldon.reports.page import embedded, render_page
+from ipa_seldon.reports.words import ABSENT, duration, figure, share
 
 LOAD_WINDOW = 10
 """Seconds over which the table of decisions gives the load."""
@@ -25,28 +22,19 @@ def render(runs: Sequence[RunResult], title: str, footer: Mapping[str, str]) -> 
     """The report as one HTML document. The first run is shown in detail, the others are compared with it;
     ``footer`` says where the figures come from (machine, versions, settings).
     """
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(files("ipa_seldon.demo").joinpath("report.html.j2").read_text("utf-8"))
     summaries = [summary(run) for run in runs]
-    return template.render(
-        title=title,
-        lead=_lead(runs, summaries),
+    return render_page(
+        "ipa_seldon.demo",
+        title,
+        _lead(runs, summaries),
+        footer,
         tiles=_tiles(runs[0], summaries[0]),
         runs=[{"name": run.name, "colour": run_colours(runs)[run.name]} for run in runs],
         rows=_rows(runs, summaries),
-        comparison=_embedded(comparison(runs)) if len(runs) > 1 else None,
-        charts=[_embedded(chart) for chart in charts(runs)],
+        comparison=embedded(comparison(runs)) if len(runs) > 1 else None,
+        charts=[embedded(chart) for chart in charts(runs)],
         tables=[{"name": run.name, "decisions": [_decision(run, d) for d in run.decisions]} for run in runs],
-        footer=footer,
-        plotly=Markup(get_plotlyjs()),  # noqa: S704 - the library's own source, not text of a run
     )
-
-
-def _embedded(chart: Chart) -> dict[str, Any]:
-    """The fields of a chart for the template."""
-    # plotly writes "<" as an escape, so that its JSON cannot end the script element that holds it.
-    return {**vars(chart), "spec": Markup(chart.spec)}  # noqa: S704 - see above
 
 
 def _lead(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]]) -> str:

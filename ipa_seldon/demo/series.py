@@ -11,10 +11,9 @@ from ipa_seldon.demo.summary import RunResult, latency_percentile, measured_accu
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
+from ipa_seldon.reports.charts import Steps
 
 Floats = NDArray[np.float64]
-Steps = tuple[Sequence[float], Sequence[float | None]]
-"""Times and values of a curve that holds each value until the next time; None is a gap."""
 
 
 def offered(run: RunResult) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Plans and decisions in words and figures, the same in the live table and in the report."""
+"""Plans and decisions in words, the same in the live table and in the report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ipa_seldon.demo.summary import changed_stages
 from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, is_switch
+from ipa_seldon.reports.words import ABSENT, duration, share
 
-ABSENT = "–"
 # A binding constraint in words; "none" means that the plan is the best of all plans.
 LIMITS = {
     "slo": "limited by the SLO",
@@ -15,28 +15,6 @@ LIMITS = {
     "replicas": "limited by the replicas",
     "none": "no limit in the way",
 }
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """Three significant digits without an exponent: 0.0123, 1.24, 12.4, 1240; a dash for None."""
-    if value is None:
-        return ABSENT
-    if value == 0:
-        return "0"
-    text = f"{value:.{digits}g}"
-    return f"{float(text):.0f}" if "e+" in text else text
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as ``12.3 ms`` below one second, ``1.23 s`` above."""
-    if seconds is None:
-        return ABSENT
-    return f"{figure(seconds * 1000)} ms" if abs(seconds) < 1 else f"{figure(seconds)} s"
-
-
-def share(ratio: float | None, digits: int = 3) -> str:
-    """A ratio as per cent."""
-    return ABSENT if ratio is None else f"{figure(ratio * 100, digits)} %"
 
 
 def allocation_words(allocation: Allocation) -> str:

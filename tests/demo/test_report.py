@@ -20,9 +20,9 @@ pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 
 from ipa_seldon.demo.report import render
 from ipa_seldon.demo.summary import RunResult, summary
-from ipa_seldon.demo.words import figure, share
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Outcome, is_switch
+from ipa_seldon.reports.words import figure, share
 
 TIMED = ["load", "stages", "latency", "cost", "accuracy", "violations"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
