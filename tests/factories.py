@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.profiles import Measurement, Profile
+from ipa_seldon.experiments.decision_times import random_variant
+from ipa_seldon.pipeline import Pipeline, Stage
 
 TOY_PIPELINE = """
 apiVersion: ipa.seldon.io/v1alpha1
@@ -21,19 +21,6 @@ spec:
     increment: {variants: {fast: {accuracy: 0.5, version: 1}}}
 """
 """The pipeline file of the toy repository."""
-
-
-def random_variant(rng: np.random.Generator, index: int, max_cores: int = 4) -> Variant:
-    """A variant profiled on 1 to ``max_cores`` cores (powers of two) and batches 1, 2, 4, 8; heavier with ``index``."""
-    unit = float(rng.uniform(0.02, 0.06)) * (1 + index * float(rng.uniform(0.3, 0.9)))
-    points = {}
-    for cores in (c for c in (1, 2, 4) if c <= max_cores):
-        for batch in (1, 2, 4, 8):
-            latency = unit * (0.3 + 0.7 * batch**0.9) / cores**0.8 * float(rng.uniform(0.95, 1.05))
-            points[cores, batch] = Measurement(latency, batch / latency * float(rng.uniform(0.9, 1.1)))
-    profile = Profile(points)
-    accuracy = min(0.4 + 0.12 * index + float(rng.uniform(0, 0.05)), 1.0)
-    return Variant(f"v{index}", accuracy, index + 1, profile.cores, profile.latency, profile.throughput)
 
 
 def random_pipeline(seed: int, stages: int | None = None, chain: bool | None = None) -> Pipeline:

@@ -45,11 +45,14 @@ class SimulationSpec(Document):
 
 
 class DecisionTimesSpec(Document):
-    """Decisions to time, on random pipelines of every number of stages with every number of variants each."""
+    """Decisions to time, on ``repeats`` random pipelines of every number of stages with every number of variants each.
+    ``published``: a CSV (stages,variants,mean,max; seconds) to show beside.
+    """
 
     stages: Annotated[tuple[Count, ...], Field(min_length=1)]
     variants: Annotated[tuple[Count, ...], Field(min_length=1)]
     repeats: Count = 10
+    published: str | None = None
 
 
 class ExperimentSpec(Document):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ipa_seldon.algorithms import Settings
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.bootstrap import build_solver
-from ipa_seldon.options import Weights
-from ipa_seldon.pipeline import Pipeline, Stage
-from ipa_seldon.plan import Observation, Status
+from ipa_seldon.experiments.decision_times import NOTHING, RATE, binding_pipeline
+from ipa_seldon.plan import Status
 from ipa_seldon.programs import AccuracyMeasure
-from tests.factories import random_variant
 
-RATE = 20.0
-NOTHING = Observation(time=0.0, arrivals=(), plan={})
 SIZES = {"5x5": (5, 5), "9x9": (9, 9), "20x10": (20, 10)}
 # Milliseconds a decision may take at the median on the project's 2-core reference machine; printed beside the figure.
 BARS = {
@@ -33,18 +28,6 @@ CASES = [
     ("gurobi", "5x5", "sum"),
     ("gurobi", "5x5", "product"),
 ]
-
-
-def binding_pipeline(stages: int, variants: int, seed: int, measure: AccuracyMeasure) -> Ipa:
-    """A chain whose SLO lies between the least latency and that of the unconstrained best plan."""
-    rng = np.random.default_rng(seed)
-    made = tuple(Stage(f"s{t}", tuple(random_variant(rng, m) for m in range(variants))) for t in range(stages))
-    edges = tuple((f"s{t}", f"s{t + 1}") for t in range(stages - 1))
-    settings = Settings(build_solver("auto"), measure, Weights(alpha=20.0 * stages, beta=0.5, delta=1e-6))
-    loose = Ipa(Pipeline("bench", made, edges, slo=1e9), settings)
-    shortest = sum(float(options.filling(RATE).min()) for options in loose.options)
-    free = loose.decide(RATE, NOTHING).latency
-    return Ipa(Pipeline("bench", made, edges, slo=shortest + 0.4 * (free - shortest)), settings)
 
 
 @pytest.mark.parametrize(("solver", "size", "measure"), CASES, ids=str)
