@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import import_module
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from ipa_seldon.experiments.compare import Comparison, Summary
     from ipa_seldon.experiments.experiment import ExperimentDirectory
     from ipa_seldon.experiments.grid import Experiment, Run
+    from ipa_seldon.experiments.results import Row
     from ipa_seldon.experiments.runner import Finished
 
 WIDTH = 140
 """Characters of a line where no terminal says."""
-SHOWN = ("violation_ratio", "accuracy", "mean_cost", "latency.p99", "switches", "degraded")
 
 
 class Selection(click.ParamType["dict[str, list[str]]"]):
@@ -65,12 +66,15 @@ def experiment(
     """Simulate pipelines x loads x methods x seeds, as an experiment file says.
 
     Every run is a row of results.csv, written when it ends; what is there already does not run again, unless the
-    pipeline, the profile, the load or the code has changed. Runs that fail are named at the end, with exit code 1.
+    pipeline, the profile, the load or the code has changed. Runs that fail are named at the end, with exit code 1. One
+    run of each cell over time is in series/. Of the whole experiment (without --only) there are report.html and
+    figures/ as well.
     """
     from ipa_seldon.experiments.compare import comparisons, summaries
     from ipa_seldon.experiments.experiment import ExperimentDirectory
     from ipa_seldon.experiments.grid import expand, read_experiment
 
+    _check_packages()
     read = read_experiment(path)
     _check_baseline(read, baseline, only)
     runs = expand(read, only)
@@ -79,6 +83,8 @@ def experiment(
     missing = place.missing(runs)
     failed = _complete(place, runs, missing, jobs or os.cpu_count() or 1)
     rows = place.store.rows(runs)
+    if rows:
+        _write_outputs(read, place, rows, baseline, whole=only is None)
     compared = comparisons(rows, baseline) if baseline else None
     if output == "json":
         executed = len(missing) - len(failed)
@@ -89,8 +95,19 @@ def experiment(
         _print_summaries(summaries(rows))
         if baseline:
             _print_comparisons(compared or [], baseline)
-    click.echo(f"results: {place.results}", err=True)
+    click.echo(f"results: {place.path}", err=True)
     return 1 if failed else 0
+
+
+def _check_packages() -> None:
+    """Before hours of runs, rather than after them."""
+    from ipa_seldon.errors import ConfigError
+
+    try:
+        import_module("ipa_seldon.experiments.outputs")
+    except ImportError as error:
+        extra = "pip install 'ipa-seldon[experiments]'"
+        raise ConfigError(f"ipa-seldon experiment lacks a package: {error}; install its extra: {extra}") from error
 
 
 def _check_baseline(read: Experiment, baseline: str | None, only: Mapping[str, Sequence[str]] | None) -> None:
@@ -133,6 +150,26 @@ def _complete(place: ExperimentDirectory, runs: Sequence[Run], missing: Sequence
     return failed
 
 
+def _write_outputs(
+    read: Experiment, place: ExperimentDirectory, rows: Sequence[Row], baseline: str | None, whole: bool
+) -> None:
+    """What goes beside the rows; figures and report only of the whole experiment."""
+    from rich.console import Console
+
+    from ipa_seldon.experiments.decision_times import decision_times, published_times
+    from ipa_seldon.experiments.outputs import write_parquet, write_report
+
+    write_parquet(place.store.all_rows(), place.path / "results.parquet")
+    if not whole:
+        return
+    with Console(stderr=True).status("") as status:
+        spec, times = read.document.spec.decision_times, []
+        if spec:
+            published = published_times(read.path.parent / spec.published) if spec.published else []
+            times = published + decision_times(spec, place.path / "decision-times.csv", status.update)
+        write_report(read, place, rows, times, baseline, status.update)
+
+
 def _failure(one: Finished) -> dict[str, Any]:
     return {**vars(one.run.cell), "seed": one.run.seed, "error": one.error}
 
@@ -163,21 +200,28 @@ def _estimate(found: Any) -> dict[str, float | None]:
 
 
 def _print_summaries(cells: Sequence[Summary]) -> None:
+    from ipa_seldon.experiments.words import SHOWN, estimate_words
+
     rows = [
-        (*vars(cell.cell).values(), str(cell.seeds), *(_words(cell.figures.get(figure)) for figure in SHOWN))
+        (
+            *vars(cell.cell).values(),
+            str(cell.seeds),
+            *(estimate_words(key, cell.figures.get(key)) for key in SHOWN),
+        )
         for cell in cells
     ]
-    _print("mean and 95 % confidence over seeds", ("seeds", *SHOWN), rows)
+    _print("mean ± 95 % confidence over seeds", ("seeds", *SHOWN), rows)
 
 
 def _print_comparisons(compared: Sequence[Comparison], baseline: str) -> None:
     from ipa_seldon.experiments.compare import COMPARED
+    from ipa_seldon.experiments.words import estimate_words
 
     rows = [
         (
             *vars(one.cell).values(),
             str(one.seeds),
-            *(_words(one.differences.get(figure), "+") for figure in COMPARED),
+            *(estimate_words(key, one.differences.get(key), sign=True) for key in COMPARED),
             "yes" if one.dominates else "",
         )
         for one in compared
@@ -185,24 +229,18 @@ def _print_comparisons(compared: Sequence[Comparison], baseline: str) -> None:
     _print(f"difference to {baseline}, paired by seed", ("seeds", *COMPARED, "dominates"), rows)
 
 
-def _words(found: Any, sign: str = "") -> str:
-    """``mean ± half the interval``."""
-    if found is None:
-        return ""
-    half = found.high - found.mean
-    return f"{found.mean:{sign}.4g}" + (f" ± {half:.2g}" if half > 0 else "")
-
-
 def _print(title: str, figures: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    from ipa_seldon.experiments.words import heading
+
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for heading in ("pipeline", "load", "method"):
-        table.add_column(heading, no_wrap=True)
-    for heading in figures:
-        table.add_column(heading.replace("_", " ").replace(".", " "), justify="right")
+    for axis in ("pipeline", "load", "method"):
+        table.add_column(axis, no_wrap=True)
+    for key in figures:
+        table.add_column(heading(key), justify="right")
     for row in rows:
         table.add_row(*row)
     console = Console()

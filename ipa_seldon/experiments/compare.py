@@ -10,6 +10,8 @@ from ipa_seldon.experiments.grid import Cell
 from ipa_seldon.experiments.results import IDENTITY, KEY, Row
 from ipa_seldon.experiments.statistics import Estimate, estimate
 
+ROUNDING = 1e-12
+"""Differences up to here are those of means of the same values, added up in another order."""
 COMPARED = ("violation_ratio", "accuracy", "mean_cost", "switches")
 
 
@@ -24,13 +26,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell less the baseline's cell of the same pipeline and load, over the ``seeds`` runs that both have.
+    """A cell less that of the method ``baseline`` for the same pipeline and load, over the ``seeds`` runs both have.
 
     ``dominates``: by means over these seeds, violations no higher, accuracy no lower, cost no higher, and one of them
     strictly better.
     """
 
     cell: Cell
+    baseline: str
     seeds: int
     differences: dict[str, Estimate]
     dominates: bool
@@ -54,11 +57,11 @@ def comparisons(rows: Sequence[Row], baseline: str) -> list[Comparison]:
         others = {row["seed"]: row for row in cells.get(Cell(cell.pipeline, cell.load, baseline), ())}
         pairs = [(row, others[row["seed"]]) for row in of_cell if row["seed"] in others]
         if cell.method != baseline and pairs:
-            compared.append(_comparison(cell, pairs))
+            compared.append(_comparison(cell, baseline, pairs))
     return compared
 
 
-def _comparison(cell: Cell, pairs: Sequence[tuple[Row, Row]]) -> Comparison:
+def _comparison(cell: Cell, baseline: str, pairs: Sequence[tuple[Row, Row]]) -> Comparison:
     known = [figure for figure in COMPARED if all(row[figure] is not None for pair in pairs for row in pair)]
     differences = {
         figure: estimate([float(one[figure] or 0) - float(other[figure] or 0) for one, other in pairs])
@@ -70,7 +73,8 @@ def _comparison(cell: Cell, pairs: Sequence[tuple[Row, Row]]) -> Comparison:
         for figure, sign in (("violation_ratio", 1), ("accuracy", -1), ("mean_cost", 1))
         if figure in differences
     ]
-    return Comparison(cell, len(pairs), differences, len(losses) == 3 and max(losses) <= 0 and min(losses) < 0)
+    dominates = len(losses) == 3 and max(losses) <= ROUNDING and min(losses) < -ROUNDING
+    return Comparison(cell, baseline, len(pairs), differences, dominates)
 
 
 def _by_cell(rows: Sequence[Row]) -> Iterator[tuple[Cell, list[Row]]]:

@@ -40,6 +40,10 @@ class ResultStore:
         if self._rows:
             self.save()
 
+    def all_rows(self) -> list[Row]:
+        """Every row, sorted, of runs of other experiments too."""
+        return [self._rows[identity] for identity in sorted(self._rows)]
+
     def rows(self, runs: Iterable[Run]) -> list[Row]:
         """The rows of those ``runs`` whose results are there, in their order."""
         found = ((run, self._rows.get((run.cell.pipeline, run.cell.load, run.cell.method, run.seed))) for run in runs)
@@ -62,7 +66,7 @@ class ResultStore:
 
     def save(self) -> None:
         """Write the file anew, sorted and without what was replaced; whole or not at all."""
-        rows = [self._rows[identity] for identity in sorted(self._rows)]
+        rows = self.all_rows()
         self._columns = tuple(dict.fromkeys(chain.from_iterable(rows)))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".new")

@@ -1,0 +1,134 @@
+"""The figures of an experiment for print, as SVG and PNG, in the manner of IPA's evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from ipa_seldon.experiments.decision_times import DecisionTime
+from ipa_seldon.experiments.scenes import ACCURACY, COST, VIOLATIONS, Scene, known, reach
+from ipa_seldon.reports.charts import BLUE, GRID, INK, MUTED, RED
+
+# Text stays text: it can be searched for, and needs no font of ours. A fixed salt makes equal figures equal files.
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ipa-seldon",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "axes.axisbelow": True,
+}
+# A letter a panel: load, accuracy and cost over time; violations; the plane.
+LAYOUT = "LV;AV;AP;CP;CP"
+SOLVER_LOOK = {"published": (MUTED, "IPA, published"), "highs": (RED, "ours, HiGHS"), "auto": (BLUE, "ours, auto")}
+
+
+def draw_scene(scene: Scene, colours: Mapping[str, str], directory: Path) -> None:
+    """One pipeline under one load: load, accuracy and cost of every method over time, its violations, and where it lies
+    between accuracy and cost; to ``<pipeline>-<load>.svg`` and ``.png``.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(11, 6.2), layout="constrained")
+        axes: dict[str, Any] = figure.subplot_mosaic(LAYOUT, width_ratios=[2, 1])
+        figure.suptitle(f"{scene.pipeline}, {scene.load}", x=0.01, ha="left", fontweight="bold")
+        _draw_over_time(axes, scene, colours)
+        _draw_violations(axes["V"], scene, colours)
+        _draw_plane(axes["P"], scene, colours)
+        handles, labels = axes["C"].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        _save(figure, directory, f"{scene.pipeline}-{scene.load}")
+
+
+def draw_decision_times(times: Sequence[DecisionTime], directory: Path) -> None:
+    """Decision time against the number of stages and of variants, ours beside the published; to ``decision-times``."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, along, fixed in ((left, "stages", "variants"), (right, "variants", "stages")):
+            for solver, (sizes, means, longest, size) in slices(times, along, fixed).items():
+                colour, label = SOLVER_LOOK[solver]
+                axes.plot(sizes, means, "o-", color=colour, label=label, markersize=4)
+                axes.fill_between(sizes, means, longest, color=colour, alpha=0.15, linewidth=0)
+                axes.set_title(f"{size} {fixed}" + (" each" if fixed == "variants" else ""), fontsize=9)
+            axes.set(xlabel="variants per stage" if along == "variants" else "stages", yscale="log")
+        left.set_ylabel("decision time (s), mean to maximum")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        _save(figure, directory, "decision-times")
+
+
+def slices(
+    times: Sequence[DecisionTime], along: str, fixed: str
+) -> dict[str, tuple[list[int], list[float], list[float], int]]:
+    """By solver: sizes ``along`` one axis, mean and maximum (seconds) at each, and the size of the ``fixed`` axis: the
+    largest that was measured.
+    """
+    measured = [time for time in times if time.solver != "published"]
+    most = max(getattr(time, fixed) for time in measured)
+    found = {}
+    for solver in SOLVER_LOOK:
+        chosen = sorted(
+            (getattr(time, along), time.mean, time.max)
+            for time in times
+            if time.solver == solver and getattr(time, fixed) == most
+        )
+        if chosen:
+            sizes, means, longest = map(list, zip(*chosen, strict=True))
+            found[solver] = (sizes, means, longest, most)
+    return found
+
+
+def _draw_over_time(axes: Mapping[str, Any], scene: Scene, colours: Mapping[str, str]) -> None:
+    for frame in list(scene.series.values())[:1]:  # the same arrivals for every method
+        axes["L"].plot(frame["second"], frame["rps"], color=MUTED, linewidth=0.6)
+    for method, frame in scene.series.items():
+        look = {"where": "post", "color": colours[method], "linewidth": 1.1, "label": method}
+        axes["A"].step(frame["second"], frame["accuracy"], **look)
+        axes["C"].step(frame["second"], frame["cores"], **look)
+    for panel, label in (("L", "load (rps)"), ("A", "accuracy"), ("C", "cost (cores)")):
+        axes[panel].set_ylabel(label)
+        axes[panel].margins(x=0)
+        axes[panel].tick_params(labelbottom=panel == "C")
+    for panel in "LC":
+        axes[panel].set_ylim(bottom=0)
+    axes["C"].set_xlabel("time (s)")
+
+
+def _draw_violations(axes: Any, scene: Scene, colours: Mapping[str, str]) -> None:
+    found = {method: estimate for method, (estimate,) in known(scene, VIOLATIONS).items()}
+    means = [estimate.mean for estimate in found.values()]
+    half = reach(list(found.values()))
+    # No ratio is below 0, whatever the interval says.
+    bars = [[min(mean, part) for mean, part in zip(means, half, strict=True)], half]
+    axes.bar(list(found), means, yerr=bars, color=[colours[m] for m in found], error_kw={"ecolor": INK, "capsize": 2})
+    tops = [mean + part for mean, part in zip(means, half, strict=True)]
+    axes.set(ylabel="violations", ylim=(0, 1.05 * max([0.01, *tops])))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.tick_params(axis="x", rotation=30)
+    axes.grid(visible=False, axis="x")
+
+
+def _draw_plane(axes: Any, scene: Scene, colours: Mapping[str, str]) -> None:
+    for method, (cost, accuracy) in known(scene, COST, ACCURACY).items():
+        (wide, high) = reach([cost, accuracy])
+        axes.errorbar(cost.mean, accuracy.mean, yerr=high, xerr=wide, fmt="o", color=colours[method], capsize=2)
+        axes.annotate(method, (cost.mean, accuracy.mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="mean cost (cores)", ylabel="accuracy")
+    axes.margins(0.18)
+
+
+def _save(figure: Figure, directory: Path, name: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    figure.savefig(directory / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(directory / f"{name}.png", dpi=150)

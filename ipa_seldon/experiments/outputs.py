@@ -1,0 +1,65 @@
+"""What an experiment leaves beside its rows: a Parquet file, figures and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas
+from pyarrow import Table, parquet
+
+from ipa_seldon.experiments.compare import comparisons, summaries
+from ipa_seldon.experiments.decision_times import DecisionTime
+from ipa_seldon.experiments.experiment import ExperimentDirectory
+from ipa_seldon.experiments.figures import draw_decision_times, draw_scene
+from ipa_seldon.experiments.grid import Experiment
+from ipa_seldon.experiments.report import render
+from ipa_seldon.experiments.results import Row
+from ipa_seldon.experiments.scenes import method_colours, scenes
+from ipa_seldon.profiler import this_machine
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """The rows as they are in the CSV."""
+    parquet.write_table(Table.from_pandas(pandas.DataFrame(list(rows)), preserve_index=False), path)
+
+
+def write_report(
+    experiment: Experiment,
+    place: ExperimentDirectory,
+    rows: Sequence[Row],
+    times: Sequence[DecisionTime],
+    baseline: str | None,
+    notify: Callable[[str], None],
+) -> None:
+    """``report.html`` and ``figures/``; ``notify`` hears of what is drawn."""
+    cells = summaries(rows)
+    shown, colours = scenes(cells, place.series), method_colours(cells)
+    figures = place.path / "figures"
+    for scene in shown:
+        notify(f"figure {scene.pipeline}-{scene.load}")
+        draw_scene(scene, colours, figures)
+    if times:
+        draw_decision_times(times, figures)
+    notify("report")
+    compared = comparisons(rows, baseline) if baseline else []
+    html = render(experiment.document.metadata.name, shown, colours, compared, times, _footer(experiment))
+    (place.path / "report.html").write_text(html, "utf-8")
+
+
+def _footer(experiment: Experiment) -> dict[str, str]:
+    spec = experiment.document.spec
+    loads = {}
+    for name, load in spec.loads.items():
+        trace = experiment.trace(name)
+        words = f"{trace.name}, divided by {load.damping:g}" if trace else f"{load.pattern}, peak {load.scale:g} rps"
+        loads[f"Load {name}"] = words
+    return {
+        "Experiment": experiment.path.name,
+        "Seeds": ", ".join(map(str, spec.seeds)),
+        **loads,
+        "Simulation": f"drops {spec.simulation.drop.value} requests, replicas start in {spec.simulation.startup:g} s",
+        "Machine": this_machine(),
+        "ipa-seldon": version("ipa-seldon"),
+    }
