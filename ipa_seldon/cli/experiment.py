@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ipa_seldon.experiments.compare import Comparison, Summary
+    from ipa_seldon.experiments.decision_times import DecisionTime
     from ipa_seldon.experiments.experiment import ExperimentDirectory
     from ipa_seldon.experiments.grid import Experiment, Run
     from ipa_seldon.experiments.results import Row
@@ -75,16 +76,21 @@ def experiment(
     from ipa_seldon.experiments.grid import expand, read_experiment
 
     _check_packages()
+    from ipa_seldon.experiments.outputs import write_parquet
+
     read = read_experiment(path)
     _check_baseline(read, baseline, only)
     runs = expand(read, only)
     _say_missing_traces(read, runs)
+    published = _published(read) if only is None else []
     place = ExperimentDirectory(directory)
     missing = place.missing(runs)
     failed = _complete(place, runs, missing, jobs or os.cpu_count() or 1)
     rows = place.store.rows(runs)
     if rows:
-        _write_outputs(read, place, rows, baseline, whole=only is None)
+        write_parquet(place.store.all_rows(), place.path / "results.parquet")
+        if only is None:
+            _report(read, place, rows, baseline, published)
     compared = comparisons(rows, baseline) if baseline else None
     if output == "json":
         executed = len(missing) - len(failed)
@@ -150,23 +156,29 @@ def _complete(place: ExperimentDirectory, runs: Sequence[Run], missing: Sequence
     return failed
 
 
-def _write_outputs(
-    read: Experiment, place: ExperimentDirectory, rows: Sequence[Row], baseline: str | None, whole: bool
+def _published(read: Experiment) -> list[DecisionTime]:
+    from ipa_seldon.experiments.decision_times import published_times
+
+    spec = read.document.spec.decision_times
+    return published_times(read.path.parent / spec.published) if spec and spec.published else []
+
+
+def _report(
+    read: Experiment,
+    place: ExperimentDirectory,
+    rows: Sequence[Row],
+    baseline: str | None,
+    published: Sequence[DecisionTime],
 ) -> None:
-    """What goes beside the rows; figures and report only of the whole experiment."""
+    """Figures and report of the whole experiment."""
     from rich.console import Console
 
-    from ipa_seldon.experiments.decision_times import decision_times, published_times
-    from ipa_seldon.experiments.outputs import write_parquet, write_report
+    from ipa_seldon.experiments.decision_times import decision_times
+    from ipa_seldon.experiments.outputs import write_report
 
-    write_parquet(place.store.all_rows(), place.path / "results.parquet")
-    if not whole:
-        return
+    spec = read.document.spec.decision_times
     with Console(stderr=True).status("") as status:
-        spec, times = read.document.spec.decision_times, []
-        if spec:
-            published = published_times(read.path.parent / spec.published) if spec.published else []
-            times = published + decision_times(spec, place.path / "decision-times.csv", status.update)
+        times = [*published, *decision_times(spec, place.decision_times, status.update)] if spec else []
         write_report(read, place, rows, times, baseline, status.update)
 
 

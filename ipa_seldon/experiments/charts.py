@@ -92,6 +92,7 @@ def timing(times: Sequence[DecisionTime]) -> Chart:
     """Decision time against the number of stages and of variants."""
     axes = (("stages", "variants", "stages"), ("variants", "stages", "variants per stage"))
     plot = make_subplots(1, 2, shared_yaxes=True)
+    seen: set[str] = set()
     for column, (along, fixed, _) in enumerate(axes, start=1):
         for solver, (sizes, means, longest, _) in slices(times, along, fixed).items():
             colour, label = SOLVER_LOOK[solver]
@@ -103,10 +104,11 @@ def timing(times: Sequence[DecisionTime]) -> Chart:
                     "arrayminus": [0] * len(sizes),
                 },
                 line={"color": colour},
-                **_named(label, first=column == 1),
+                **_named(label, first=label not in seen),
                 row=1,
                 col=column,
             )
+            seen.add(label)
     dress(plot, 340, "")
     for column, (_, fixed, title) in enumerate(axes, start=1):
         most = max(getattr(time, fixed) for time in times if time.solver != "published")

@@ -13,11 +13,14 @@ from ipa_seldon.experiments.series import series_seed, write_series
 
 
 class ExperimentDirectory:
-    """``results.csv`` has a row per run; ``series/<pipeline>-<load>-<method>.csv`` one run of each cell over time."""
+    """``results.csv`` has a row per run; ``series/<pipeline>-<load>-<method>.csv`` one run of each cell over time;
+    ``decision-times.csv`` what decisions take.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.results = path / "results.csv"
+        self.decision_times = path / "decision-times.csv"
         self.store = ResultStore(self.results)
 
     def series(self, cell: Cell) -> Path:

@@ -55,16 +55,16 @@ def draw_decision_times(times: Sequence[DecisionTime], directory: Path) -> None:
     with rc_context(STYLE):
         figure = Figure(figsize=(8, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
+        lines: dict[str, Any] = {}
         for axes, along, fixed in ((left, "stages", "variants"), (right, "variants", "stages")):
             for solver, (sizes, means, longest, size) in slices(times, along, fixed).items():
                 colour, label = SOLVER_LOOK[solver]
-                axes.plot(sizes, means, "o-", color=colour, label=label, markersize=4)
+                (lines[label],) = axes.plot(sizes, means, "o-", color=colour, markersize=4)
                 axes.fill_between(sizes, means, longest, color=colour, alpha=0.15, linewidth=0)
                 axes.set_title(f"{size} {fixed}" + (" each" if fixed == "variants" else ""), fontsize=9)
             axes.set(xlabel="variants per stage" if along == "variants" else "stages", yscale="log")
         left.set_ylabel("decision time (s), mean to maximum")
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=len(lines), frameon=False)
         _save(figure, directory, "decision-times")
 
 

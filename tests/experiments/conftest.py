@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed", exc_type=ImportError)
+pytest.importorskip("matplotlib", reason="the extra `experiments` is not installed")
 
 from ipa_seldon.cli import main
 
@@ -59,13 +64,12 @@ def experiment_document() -> dict[str, Any]:
 class Workspace:
     """An experiment file with what it names in ``path``, changed by ``change``, run by ``run``."""
 
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.file = path / "experiments.yaml"
         self.directory = path / "reports"
         self.results = self.directory / "results.csv"
         self.document = experiment_document()
-        self._capsys = capsys
         (path / "pipelines").mkdir()
         for name, stages in (("one", ("first",)), ("two", ("first", "second"))):
             self.write_pipeline(pipeline_document(name, stages))
@@ -93,10 +97,10 @@ class Workspace:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of ``ipa-seldon experiment``."""
-        with pytest.raises(SystemExit) as ended:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main(["experiment", "-f", str(self.file), "--directory", str(self.directory), *arguments])
-        captured = self._capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
+        return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """What ``-o json`` prints."""
@@ -107,14 +111,26 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     """A small experiment that has not run."""
-    return Workspace(tmp_path, capsys)
+    return Workspace(tmp_path)
 
 
 @pytest.fixture
-def make_workspace(
-    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], Workspace]:
+def make_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Workspace]:
     """Small experiments, each in a folder of its own."""
-    return lambda: Workspace(tmp_path_factory.mktemp("experiment"), capsys)
+    return lambda: Workspace(tmp_path_factory.mktemp("experiment"))
+
+
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """An experiment that has run, with decision times and a baseline; not to be changed."""
+    made = Workspace(tmp_path_factory.mktemp("finished"))
+    (made.path / "published.csv").write_text(
+        "# Somebody, somewhere\nstages,variants,mean,max\n1,1,0.5,0.9\n2,1,0.8,1.5\n"
+    )
+    sizes = {"stages": [1, 2], "variants": [1, 2], "repeats": 2, "published": "published.csv"}
+    made.change("decision_times", sizes)
+    code, _, err = made.run("--baseline", "fixed")
+    assert code == 0, err
+    return made

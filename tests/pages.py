@@ -1,0 +1,83 @@
+"""Reading an HTML report: its tags, its charts, its tables, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page(HTMLParser):
+    """The tags of a page, the text of its elements by id, and its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self._script: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self._script = dict(attrs).get("id") or f"script-{len(self.scripts)}"
+            self.scripts[self._script] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        """A script is over."""
+        if tag == "script":
+            self._script = None
+
+    def handle_data(self, data: str) -> None:
+        """Note the text of scripts."""
+        if self._script is not None:
+            self.scripts[self._script] += data
+
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """Chart name -> plotly's specification."""
+        prefix = "spec-"
+        return {
+            key.removeprefix(prefix): json.loads(text) for key, text in self.scripts.items() if key.startswith(prefix)
+        }
+
+
+def table(html: str, marker: str) -> list[list[str]]:
+    """The cells of the rows of the table that follows ``marker``, as plain text."""
+    part = html[html.index(marker) :]
+    rows = re.findall(r"<tr.*?</tr>", part[: part.index("</table>")], re.S)
+    return [
+        [unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
+        for row in rows
+    ]
+
+
+def browse(html: str, folder: Path) -> str:
+    """The document as it stands after a headless Chromium ran its scripts."""
+    assert CHROMIUM is not None
+    page = folder / "report.html"
+    page.write_text(html, "utf-8")
+    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet]
+    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=10000", "--dump-dom", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def assert_needs_nothing_else(html: str) -> None:
+    """No element loads from elsewhere, and the page itself forbids every request."""
+    page = Page(html)
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "iframe", "img", "object", "embed", "base"}
+        assert not {"src", "href", "srcset", "action"} & set(attributes)
+    policies = [attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes]
+    assert any(policy and "default-src 'none'" in policy and "http" not in policy for policy in policies)
+    styles = re.findall(r"<style>.*?</style>", html, re.S)
+    assert styles
+    assert not any("url(" in style or "@import" in style for style in styles)
