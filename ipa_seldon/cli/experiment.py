@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ipa_seldon.experiments.results import Row
     from ipa_seldon.experiments.runner import Finished
 
-WIDTH = 140
+WIDTH = 160
 """Characters of a line where no terminal says."""
 
 
@@ -252,7 +252,7 @@ def _print(title: str, figures: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for axis in ("pipeline", "load", "method"):
         table.add_column(axis, no_wrap=True)
     for key in figures:
-        table.add_column(heading(key), justify="right")
+        table.add_column(heading(key), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -27,6 +27,7 @@ def plane(pipeline: str, scenes: Sequence[Scene], colours: Mapping[str, str]) ->
                 y=[accuracy.mean],
                 error_x={"array": [wide], "thickness": 1},
                 error_y={"array": [high], "thickness": 1},
+                mode="markers",
                 marker={"color": colours[method], "size": 10},
                 **_named(method, first=column == 1),
                 row=1,
@@ -65,13 +66,14 @@ def over_time(scene: Scene, colours: Mapping[str, str]) -> Chart:
     """Load, accuracy and cost of every method over time."""
     plot = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[1, 2, 2])
     end = max((len(frame) for frame in scene.series.values()), default=0)
-    for method, frame in scene.series.items():
+    for order, (method, frame) in enumerate(scene.series.items()):
         if method == next(iter(scene.series)):  # the same arrivals for every method
             look = {"name": "load", "showlegend": False, "line": {"color": MUTED, "width": 1}, "mode": "lines"}
             plot.add_scatter(x=frame["second"].tolist(), y=frame["rps"].tolist(), **look, row=1, col=1)
         for axis, column in (("2", "accuracy"), ("3", "cores")):
             panel = go.Figure()
-            draw_steps(panel, _steps(frame, column), escape(method), {"color": colours[method], "width": 1.8})
+            look = {"color": colours[method], "width": 1.8}
+            draw_steps(panel, _steps(frame, column), escape(method), look, zorder=-order)
             placed = {
                 "xaxis": f"x{axis}",
                 "yaxis": f"y{axis}",

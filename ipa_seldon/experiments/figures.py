@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ STYLE = {
     "grid.color": GRID,
     "axes.axisbelow": True,
 }
-# A letter a panel: load, accuracy and cost over time; violations; the plane.
-LAYOUT = "LV;AV;AP;CP;CP"
+MARKERS = "osD^vPX"
+"""Methods differ in shape too, for those who see no colours."""
+TOP = 100
+"""The first method lies on top of the others."""
 SOLVER_LOOK = {"published": (MUTED, "IPA, published"), "highs": (RED, "ours, HiGHS"), "auto": (BLUE, "ours, auto")}
 
 
@@ -39,12 +42,14 @@ def draw_scene(scene: Scene, colours: Mapping[str, str], directory: Path) -> Non
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(11, 6.2), layout="constrained")
-        axes: dict[str, Any] = figure.subplot_mosaic(LAYOUT, width_ratios=[2, 1])
         figure.suptitle(f"{scene.pipeline}, {scene.load}", x=0.01, ha="left", fontweight="bold")
-        _draw_over_time(axes, scene, colours)
-        _draw_violations(axes["V"], scene, colours)
-        _draw_plane(axes["P"], scene, colours)
-        handles, labels = axes["C"].get_legend_handles_labels()
+        halves: Any = figure.subfigures(1, 2, width_ratios=[2, 1])
+        left, right = halves
+        _draw_over_time(left.subplots(3, 1, sharex=True, height_ratios=[1, 2, 2]), scene, colours)
+        bars, plane = right.subplots(2, 1, height_ratios=[2, 3])
+        _draw_violations(bars, scene, colours)
+        _draw_plane(plane, scene, colours)
+        handles, labels = plane.get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
         _save(figure, directory, f"{scene.pipeline}-{scene.load}")
@@ -89,20 +94,18 @@ def slices(
     return found
 
 
-def _draw_over_time(axes: Mapping[str, Any], scene: Scene, colours: Mapping[str, str]) -> None:
+def _draw_over_time(panels: Sequence[Any], scene: Scene, colours: Mapping[str, str]) -> None:
+    load, accuracy, cost = panels
     for frame in list(scene.series.values())[:1]:  # the same arrivals for every method
-        axes["L"].plot(frame["second"], frame["rps"], color=MUTED, linewidth=0.6)
-    for method, frame in scene.series.items():
-        look = {"where": "post", "color": colours[method], "linewidth": 1.1, "label": method}
-        axes["A"].step(frame["second"], frame["accuracy"], **look)
-        axes["C"].step(frame["second"], frame["cores"], **look)
-    for panel, label in (("L", "load (rps)"), ("A", "accuracy"), ("C", "cost (cores)")):
-        axes[panel].set_ylabel(label)
-        axes[panel].margins(x=0)
-        axes[panel].tick_params(labelbottom=panel == "C")
-    for panel in "LC":
-        axes[panel].set_ylim(bottom=0)
-    axes["C"].set_xlabel("time (s)")
+        load.plot(frame["second"], frame["rps"], color=MUTED, linewidth=0.6)
+    for order, (method, frame) in enumerate(scene.series.items()):
+        look = {"where": "post", "color": colours[method], "linewidth": 1.1, "zorder": TOP - order}
+        accuracy.step(frame["second"], frame["accuracy"], **look)
+        cost.step(frame["second"], frame["cores"], **look)
+    load.set(ylabel="load (rps)", ylim=(0, None))
+    accuracy.set(ylabel="accuracy")
+    cost.set(ylabel="cost (cores)", ylim=(0, None), xlabel="time (s)")
+    load.margins(x=0)
 
 
 def _draw_violations(axes: Any, scene: Scene, colours: Mapping[str, str]) -> None:
@@ -111,21 +114,24 @@ def _draw_violations(axes: Any, scene: Scene, colours: Mapping[str, str]) -> Non
     half = reach(list(found.values()))
     # No ratio is below 0, whatever the interval says.
     bars = [[min(mean, part) for mean, part in zip(means, half, strict=True)], half]
-    axes.bar(list(found), means, yerr=bars, color=[colours[m] for m in found], error_kw={"ecolor": INK, "capsize": 2})
+    axes.bar(
+        range(len(found)), means, yerr=bars, color=[colours[m] for m in found], error_kw={"ecolor": INK, "capsize": 2}
+    )
     tops = [mean + part for mean, part in zip(means, half, strict=True)]
     axes.set(ylabel="violations", ylim=(0, 1.05 * max([0.01, *tops])))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.tick_params(axis="x", rotation=30)
+    axes.set_xticks(range(len(found)), list(found), rotation=30, ha="right", rotation_mode="anchor")
     axes.grid(visible=False, axis="x")
 
 
 def _draw_plane(axes: Any, scene: Scene, colours: Mapping[str, str]) -> None:
-    for method, (cost, accuracy) in known(scene, COST, ACCURACY).items():
-        (wide, high) = reach([cost, accuracy])
-        axes.errorbar(cost.mean, accuracy.mean, yerr=high, xerr=wide, fmt="o", color=colours[method], capsize=2)
-        axes.annotate(method, (cost.mean, accuracy.mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    markers = dict(zip(colours, cycle(MARKERS), strict=False))
+    for order, (method, (cost, accuracy)) in enumerate(known(scene, COST, ACCURACY).items()):
+        wide, high = reach([cost, accuracy])
+        look = {"fmt": markers[method], "color": colours[method], "capsize": 2, "elinewidth": 1}
+        axes.errorbar(cost.mean, accuracy.mean, yerr=high, xerr=wide, **look, zorder=TOP - order, label=method)
     axes.set(xlabel="mean cost (cores)", ylabel="accuracy")
-    axes.margins(0.18)
+    axes.margins(0.1)
 
 
 def _save(figure: Figure, directory: Path, name: str) -> None:

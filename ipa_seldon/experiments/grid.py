@@ -23,7 +23,7 @@ from ipa_seldon.traces import load_rates
 
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
-_BESIDE = ("cli", "demo", "experiments", "gateway", "loadgen", "profiler", "telemetry")
+_BESIDE = ("cli", "demo", "driver.py", "experiments", "gateway", "loadgen", "profiler", "reports", "telemetry")
 _OF_EXPERIMENTS = ("series.py", "simulate.py")
 
 Profiles = Mapping[tuple[str, str], Profile]
@@ -126,9 +126,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 @cache
-def code_version() -> str:
-    """A digest of the code that takes part in a simulated run."""
-    root = Path(ipa_seldon.__file__).parent
+def code_version(root: Path = Path(ipa_seldon.__file__).parent) -> str:
+    """A digest of the code, below ``root``, that takes part in a simulated run."""
     files = [file for file in sorted(root.rglob("*.py")) if file.relative_to(root).parts[0] not in _BESIDE]
     files += [root / "experiments" / name for name in _OF_EXPERIMENTS]
     digest = sha256()

@@ -12,9 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed", exc_type=ImportError)
-pytest.importorskip("matplotlib", reason="the extra `experiments` is not installed")
-
 from ipa_seldon.cli import main
 
 # Seconds and requests/s on one core; the heavy variant is accurate, and slow.

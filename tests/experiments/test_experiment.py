@@ -13,6 +13,8 @@ from time import monotonic, sleep
 
 import pytest
 
+pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed", exc_type=ImportError)
+
 from ipa_seldon.experiments.series import COLUMNS
 from tests.experiments.conftest import Workspace
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.experiments.grid import Cell, expand, merged, read_experiment
+from ipa_seldon.experiments.grid import Cell, code_version, expand, merged, read_experiment
 from tests.experiments.conftest import Workspace, pipeline_document
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_combination_is_a_run(workspace: Workspace) -> None:
@@ -92,6 +96,41 @@ def test_the_key_follows_what_decides_the_result(workspace: Workspace) -> None:
         workspace.change(change, value)
         keys.add(key())
     assert len(keys) == 5
+
+
+def test_the_key_follows_the_code_that_runs(tmp_path: Path) -> None:
+    """An edit of an algorithm makes results old; one of a report, the command line or a figure does not."""
+    root = tmp_path / "package"
+    for name in ("algorithms/ipa.py", "experiments/simulate.py", "experiments/series.py", "experiments/figures.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("first")
+
+    def version() -> str:
+        code_version.cache_clear()
+        return code_version(root)
+
+    first = version()
+    (root / "cli").mkdir()
+    (root / "cli" / "new.py").write_text("second")
+    (root / "experiments" / "figures.py").write_text("second")
+    assert version() == first
+    (root / "experiments" / "simulate.py").write_text("second")
+    second = version()
+    (root / "algorithms" / "ipa.py").write_text("second")
+    assert len({first, second, version()}) == 3
+
+
+def test_the_published_evaluation_expands() -> None:
+    """The experiment file that comes with the project is whole: every method fits its pipelines, published weights
+    that differ by load among them.
+    """
+    experiment = read_experiment(ROOT / "profiling" / "experiments.yaml")
+    assert len(experiment.cells()) == 5 * 4 * 7
+    runs = expand(experiment, {"pipeline": ["audio-qa"]})
+    assert len(runs) == 4 * 7 * 5
+    alphas = {run.cell.load: run.scenario.config.spec.objective.alpha for run in runs}
+    assert alphas == {"bursty": 20, "steady-low": 10, "steady-high": 10, "fluctuating": 20}
+    assert {len(run.scenario.rates) for run in runs} == {1200}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import pandas
 import pytest
+
+pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed", exc_type=ImportError)
+
+import pandas
 
 from tests.experiments.conftest import Workspace
 from tests.pages import CHROMIUM, Page, assert_needs_nothing_else, browse, table
