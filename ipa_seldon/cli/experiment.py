@@ -71,11 +71,10 @@ def experiment(
     run of each cell over time is in series/. Of the whole experiment (without --only) there are report.html and
     figures/ as well.
     """
+    _check_packages()
     from ipa_seldon.experiments.compare import comparisons, summaries
     from ipa_seldon.experiments.experiment import ExperimentDirectory
     from ipa_seldon.experiments.grid import expand, read_experiment
-
-    _check_packages()
     from ipa_seldon.experiments.outputs import write_parquet
 
     read = read_experiment(path)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.grid import Cell, Run
 from ipa_seldon.experiments.results import ResultStore, row_of
 from ipa_seldon.experiments.runner import Finished, finished_runs
@@ -18,6 +19,10 @@ class ExperimentDirectory:
     """
 
     def __init__(self, path: Path) -> None:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: accepted: a directory that can be written to: {error.strerror}") from error
         self.path = path
         self.results = path / "results.csv"
         self.decision_times = path / "decision-times.csv"

@@ -68,7 +68,6 @@ class ResultStore:
         """Write the file anew, sorted and without what was replaced; whole or not at all."""
         rows = self.all_rows()
         self._columns = tuple(dict.fromkeys(chain.from_iterable(rows)))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".new")
         beside.write_text(_csv([dict(zip(self._columns, self._columns, strict=True)), *rows], self._columns), "utf-8")
         beside.replace(self._path)
@@ -102,7 +101,7 @@ def _read(path: Path) -> list[Row]:
     return [
         {
             column: text if column in names else _number(text, f"{path}, line {number}, {column}")
-            for column, text in zip(columns, line, strict=False)
+            for column, text in zip(columns, line, strict=True)
         }
         for number, line in enumerate(lines[1:], start=2)
         if len(line) == len(columns)

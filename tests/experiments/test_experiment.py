@@ -197,6 +197,15 @@ def test_options_are_checked_before_anything_runs(workspace: Workspace, argument
     assert not workspace.directory.exists()
 
 
+def test_a_directory_that_cannot_be_made_is_named(workspace: Workspace) -> None:
+    """One line, before anything runs."""
+    workspace.directory.write_text("a file")
+    workspace.directory = workspace.directory / "below"
+    code, _, err = workspace.run()
+    assert code == 2
+    assert f"Error: {workspace.directory}: accepted: a directory that can be written to" in err
+
+
 def test_a_foreign_file_is_not_overwritten(workspace: Workspace) -> None:
     """A results.csv that is not one is refused, and stays."""
     workspace.directory.mkdir()
