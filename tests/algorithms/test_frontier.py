@@ -23,13 +23,14 @@ from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.experiments.decision_times import random_variant
 from ipa_seldon.options import Weights
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation, Observation, Proposal, Status, plan_from_json
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
 from tests.algorithms.test_ipa import make_variant
-from tests.factories import random_pipeline, random_variant
+from tests.factories import random_pipeline
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
 SOLVERS = ("auto", "highs", "gurobi", "exhaustive")

@@ -16,7 +16,8 @@ from tests.test_config import changed, write
 PATTERN = ("--pattern", "bursty", "--duration", "60", "--scale", "30")
 KEYS = {
     "requests", "completed", "late", "dropped", "violation_ratio", "accuracy", "mean_cost", "latency", "decisions",
-    "switches", "degraded", "seconds",
+    "switches", "degraded",
+    "failed", "seconds",
 }  # fmt: skip
 
 
