@@ -33,11 +33,14 @@ class Batching:
 
 @dataclass(frozen=True)
 class Serving:
-    """How replicas work on a queue; batches name it by its ``index``."""
+    """How replicas work on a queue; batches name it by its ``index``. A batch ends ``overhead`` seconds after its
+    replica is free for the next one.
+    """
 
     service: Service
     batching: Batching
     index: int
+    overhead: float = 0.0
 
 
 class Station:
@@ -96,7 +99,7 @@ class Station:
         deadlines, reserve, factors = self._deadlines, self.reserve, self._factors
         serving, under_way = self._serving, self._under_way
         size, delay = serving.batching.size, serving.batching.delay
-        means, index = serving.service.means, serving.index
+        means, index, overhead = serving.service.means, serving.index, serving.overhead
         clock, position, ahead = self.clock, 0, len(coming)
         while queue or position < ahead:
             now = free[0] if free[0] > clock else clock
@@ -122,9 +125,9 @@ class Station:
             clock = now
             if queue:
                 members = self._take(size)
-                ends = now + means[len(members)] * (factors.pop() if factors else self._draw())
-                heapreplace(free, ends)
-                under_way.append((ends, members, index))
+                idle = now + means[len(members)] * (factors.pop() if factors else self._draw())
+                heapreplace(free, idle)
+                under_way.append((idle + overhead, members, index))
         self.clock = clock
         for batch in coming[position:]:
             self._enter(batch)

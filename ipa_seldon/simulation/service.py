@@ -26,8 +26,8 @@ class Service:
     factors: Sequence[float] | NDArray[np.float64]
 
 
-Factors = Mapping[tuple[str, str], Sequence[float]]
-"""Measured factors by (stage, variant)."""
+Services = Mapping[tuple[str, str], Service]
+"""Measured service times by (stage, variant)."""
 
 
 def service_of(variant: Variant, cores: int, batch: int, percentile: float) -> Service:
@@ -57,6 +57,21 @@ def exponential() -> NDArray[np.float64]:
 def measured(seconds: Sequence[float]) -> NDArray[np.float64]:
     """Factors from measured service times of one variant (seconds, at least one), relative to their mean."""
     return _of_mean_one(np.asarray(seconds, dtype=float))
+
+
+def measured_service(batches: Sequence[tuple[int, float]], largest: int) -> Service:
+    """From size and seconds of measured batches of one variant (at least one), for batches of up to ``largest``.
+
+    A size that was never measured takes as much per request as its neighbours, in proportion to how near they are. The
+    factors are those of all sizes together.
+    """
+    sizes = np.array([size for size, _ in batches])
+    seconds = np.array([taken for _, taken in batches])
+    known = np.unique(sizes)
+    per_request = [seconds[sizes == size].mean() / size for size in known]
+    wanted = np.arange(largest + 1)
+    means = np.interp(wanted, known, per_request) * wanted
+    return Service(means.tolist(), measured((seconds / means[sizes]).tolist()))
 
 
 def _middles() -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation
 from ipa_seldon.queueing import queue_delay
 from ipa_seldon.simulation.engine import NEVER, Batching, Serving, Station
-from ipa_seldon.simulation.service import Factors, Service, service_of
+from ipa_seldon.simulation.service import Service, Services, service_of
 
 
 class Drop(StrEnum):
@@ -27,14 +27,17 @@ class Drop(StrEnum):
 
 @dataclass(frozen=True)
 class Physics:
-    """``startup``: seconds a new replica takes beside its variant's load time. ``factors``: measured distributions of
-    service times; where there is none, the profile's mean and tail give one. ``spread`` False makes them constant.
+    """``startup``: seconds a new replica takes beside its variant's load time. ``services``: measured service times,
+    for batches of up to what a plan allows; where there are none, the profile's mean and tail give them. ``spread``
+    False makes them constant. ``overhead``: seconds that each stage adds to a request without occupying a replica: its
+    way through the gateway and over the network, there and back.
     """
 
     drop: Drop = Drop.HOPELESS
     startup: float = 0.0
     spread: bool = True
-    factors: Factors = field(default_factory=dict)
+    services: Services = field(default_factory=dict)
+    overhead: float = 0.0
 
 
 class SimulatedStage:
@@ -125,16 +128,19 @@ class SimulatedStage:
         """Run ``allocation`` from ``now`` on, on replicas that are free at the moments ``free``."""
         index, service = self._service(allocation)
         delay = queue_delay(self._stage.variant(allocation.variant), allocation)
-        self.station.serve(Serving(service, Batching(allocation.batch, delay), index), free, now)
+        self.station.serve(
+            Serving(service, Batching(allocation.batch, delay), index, self._physics.overhead), free, now
+        )
         self._running = allocation
 
     def _service(self, allocation: Allocation) -> tuple[int, Service]:
         key = (allocation.variant, allocation.cores, allocation.batch)
         if key not in self._services:
             variant = self._stage.variant(allocation.variant)
-            service = service_of(variant, allocation.cores, allocation.batch, self._pipeline.percentile)
-            factors = self._physics.factors.get((self._stage.name, variant.name), service.factors)
-            service = replace(service, factors=factors if self._physics.spread else ())
+            service = self._physics.services.get((self._stage.name, variant.name)) or service_of(
+                variant, allocation.cores, allocation.batch, self._pipeline.percentile
+            )
+            service = service if self._physics.spread else replace(service, factors=())
             self._services[key] = (len(self.accuracies), service)
             self.accuracies.append(variant.accuracy)
         return self._services[key]
