@@ -28,6 +28,8 @@ START_ATTEMPTS = 3
 EXIT_TIMEOUT = 1
 """Seconds that requests under way get to finish at the end."""
 SHARED_MEMORY = Path("/dev") / "shm"
+TRACES = "traces.json"
+"""In the server's directory: how the names of files begin to which traces are written, once they are switched on."""
 # Arguments: process group, shared-memory prefix, directory to remove (or empty). Waits for this process to write a
 # line, which says that all is cleaned up; end of file means that this process died, and then the guard cleans up.
 GUARD = 'read -r line || { kill -s KILL -- "-$1"; rm -f "/dev/shm/$2"*; rm -rf -- "$3"; }'
@@ -177,6 +179,8 @@ class TritonServer:
             "--disable-auto-complete-config",
             f"--exit-timeout-secs={EXIT_TIMEOUT}",
             "--allow-gpu-metrics=false",
+            # Where traces go once they are switched on, which only the start can say.
+            f"--trace-config=triton,file={directory / TRACES}",
             *(f"--load-model={model}" for model in self._models),
             *(f"--{service}-address={HOST}" for service in ("http", "grpc", "metrics")),
             *(f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"),
