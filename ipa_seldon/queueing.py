@@ -18,6 +18,8 @@ HELD_BACK = 2.0
 their mean: with the mean itself every second request that leaves a full queue at the last moment would be late, having
 cost as much as one in time."""
 
+LET_IN = 2
+"""Batches per replica that a gateway lets into a stage: one runs, one stands ready, so that no replica is ever idle."""
 
 FULL = 0.995
 """Share of the capacity above which a wait is no longer told apart: no steady state is near."""

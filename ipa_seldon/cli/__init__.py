@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": ("ipa_seldon.cli.plan:plan", "Print the best plan of a pipeline for one rate."),
     "simulate": ("ipa_seldon.cli.simulate:simulate", "Simulate a pipeline under a load, without a server."),
     "experiment": ("ipa_seldon.cli.experiment:experiment", "Simulate pipelines x loads x methods x seeds and compare."),
+    "validate": ("ipa_seldon.cli.validate:validate", "Set the simulator against a real Triton."),
     "run": ("ipa_seldon.cli.run:run", "Serve a pipeline and adapt it until stopped."),
     "profile": ("ipa_seldon.cli.profile:profile", "Measure variants on a real Triton and write the profile CSV."),
     "forecast": ("ipa_seldon.cli.forecast:forecast", "Forecast a trace, and compare forecasters on it."),

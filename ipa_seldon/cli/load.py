@@ -49,7 +49,7 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
     from ipa_seldon.traces import load_rates
 
     times = poisson_arrivals(load_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
-    payloads = _payloads(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)))
+    payloads = payloads_of(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)))
     target = Target(url, slo or asyncio.run(announced_slo(url)))
     with ExitStack() as stack:
         stream = stack.enter_context(_open(records)) if records else None
@@ -64,7 +64,8 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
 _RATE_KEYS = ("pattern", "trace", "duration", "scale", "damping", "seed")
 
 
-def _payloads(body: Path | None, seed: int, images: int) -> list[Payload]:
+def payloads_of(body: Path | None, seed: int, images: int) -> list[Payload]:
+    """The v2 request in the file ``body``, or where there is none ``images`` with known text."""
     if body is None:
         from ipa_seldon.demo.requests import text_payloads
 

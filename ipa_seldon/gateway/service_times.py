@@ -11,12 +11,9 @@ from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.protocol import RefusedError
 from ipa_seldon.gateway.queues import StageQueue
 from ipa_seldon.gateway.triton import Triton
-from ipa_seldon.queueing import HELD_BACK
+from ipa_seldon.queueing import HELD_BACK, LET_IN
 
 PERIOD = 1.0
-BATCHES = 2
-"""Batches per replica that a stage takes on: one runs, one stands ready, so that no replica is ever idle."""
-
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
 NANOSECONDS = 1e9
 
@@ -36,7 +33,7 @@ class ServiceTimes:
         self._triton = triton
         self._totals: dict[str, Totals] = {}
         self._seconds: dict[str, float] = {}
-        self.queues = {stage: StageQueue(BATCHES) for stage in graph.stages}
+        self.queues = {stage: StageQueue(LET_IN) for stage in graph.stages}
 
     def stage(self, stage: str) -> float:
         """Seconds to hold for the stage itself; 0 until it was measured. Never more than half the SLO, so that even a
@@ -61,7 +58,7 @@ class ServiceTimes:
             totals = read_totals(json.loads(body)) if status == 200 else {}
             status, body = await self._triton.get(f"/v2/models/{stage}/config")
             if status == 200:
-                self.queues[stage].capacity = BATCHES * read_slots(json.loads(body))
+                self.queues[stage].capacity = LET_IN * read_slots(json.loads(body))
         except (RefusedError, TimeoutError, ValueError, KeyError, TypeError):
             return  # no server for now, or one without statistics: the last estimate stands
         seconds = mean_time(self._totals.get(stage, {}), totals)
