@@ -39,7 +39,10 @@ bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
 
 experiments: $(STAMP)  ## Simulate the published pipelines, loads and methods; resumes; figures and a report
-	@$(BIN)/ipa-seldon experiment -f profiling/experiments.yaml $(EXPERIMENTS_ARGS)
+	@$(BIN)/ipa-seldon experiment -f profiling/experiments.yaml --baseline ipa-published $(EXPERIMENTS_ARGS)
+
+ablation: $(STAMP)  ## Simulate the published pipelines with our means one by one, and without one of them
+	@$(BIN)/ipa-seldon experiment -f profiling/ablation.yaml --directory reports/ablation --baseline ipa-published $(EXPERIMENTS_ARGS)
 
 docs: $(STAMP)  ## Regenerate the reference pages
 	$(BIN)/python docs/generate.py
@@ -48,4 +51,4 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
 
-.PHONY: help setup models demo test check bench experiments docs lock
+.PHONY: help setup models demo test check bench experiments ablation docs lock

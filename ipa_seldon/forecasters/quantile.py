@@ -157,16 +157,22 @@ class RollingForecaster:
 
 
 def moving_sums(arrivals: Sequence[float], seconds: int) -> Sequence[float]:
-    """Requests of the last ``seconds`` at the end of each second, where the mean rate of those that were measured
-    stands in for the others; NaN where too few were measured, or did not come up to ``seconds`` yet.
+    """Requests of the last ``seconds`` at the end of each second; NaN where too few of them were measured.
+
+    The mean rate of those that were measured stands in for the others. A history of fewer seconds is all there is to go
+    by: its end counts, however short it is.
     """
     if seconds == 1:
         return arrivals
     values = np.asarray(arrivals, dtype=float)
-    if len(values) < seconds:
-        return [nan] * len(values)
     measured = np.isfinite(values) & (values >= 0)
-    sums = np.convolve(np.where(measured, values, 0.0), np.ones(seconds), "valid")
+    known = np.where(measured, values, 0.0)
+    if not len(values):
+        return []
+    if len(values) < seconds:
+        rate = known.sum() / measured.sum() if measured.any() else nan
+        return [*repeat(nan, len(values) - 1), float(rate) * seconds]
+    sums = np.convolve(known, np.ones(seconds), "valid")
     counts = np.convolve(measured, np.ones(seconds), "valid")
     whole = np.where(counts >= MEASURED * seconds, sums * seconds / np.maximum(counts, 1), nan)
     return [*repeat(nan, seconds - 1), *whole.tolist()]

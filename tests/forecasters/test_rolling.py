@@ -293,7 +293,16 @@ def test_moving_sums_count_the_last_seconds() -> None:
     assert all(math.isnan(value) for value in moving_sums([1.0, 2.0, 3.0, 4.0, 5.0], 4)[:3])
     assert moving_sums([1.0, NAN, 3.0, 2.0], 4)[3] == pytest.approx(6.0 * 4 / 3)
     assert math.isnan(moving_sums([NAN, NAN, 3.0, 2.0], 4)[3])
-    assert math.isnan(moving_sums([1.0], 4)[0])
+    assert moving_sums([], 4) == []
+
+
+@pytest.mark.parametrize("name", FORECASTERS)
+def test_a_history_shorter_than_the_resolution_is_not_no_load(name: str) -> None:
+    """Just started, or restarted: the few seconds there are give the rate, and a plan that carries it."""
+    forecaster = build_forecaster(ForecastSettings(name=name, resolution=5.0))
+    assert forecaster.forecast(2.0, [30.0, 20.0]) == pytest.approx(25.0)
+    assert forecaster.forecast(4.0, [NAN, 30.0, NAN]) == pytest.approx(30.0)
+    assert forecaster.forecast(5.0, [NAN, NAN]) == pytest.approx(30.0)
 
 
 def test_a_resolution_forecasts_means_of_that_many_seconds() -> None:
