@@ -21,6 +21,7 @@ from ipa_seldon.queueing import Queue, Queueing, batch_wait, lognormal_spread, t
 _SWAYAM_FACTOR = 5.0
 _LOWEST_RANK = 0.05  # IPA v3: the lowest rank is lifted so that a product of ranks is never 0
 _SPARES = (0, 1, 2, 3)  # replicas beyond the fewest that carry the load: they shorten the wait
+_MANY = 48  # rows from which grouping pays
 _SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the division says
 
 
@@ -192,10 +193,28 @@ def undominated(criteria: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
 
     Of equal rows the first stays.
     """
-    values = np.stack(criteria)
+    if len(criteria) == 2:
+        return _undominated_pairs(*criteria)
+    rows = np.arange(len(criteria[0]))
+    if len(rows) > _MANY:
+        # Rows that are equal in one criterion need to be compared in the others alone, and few of them are left.
+        few = min(range(len(criteria)), key=lambda k: len(np.unique(criteria[k])))
+        rest = [values for k, values in enumerate(criteria) if k != few]
+        groups = [np.flatnonzero(criteria[few] == value) for value in np.unique(criteria[few])]
+        rows = np.sort(np.concatenate([group[undominated([c[group] for c in rest])] for group in groups]))
+    values = np.stack([values[rows] for values in criteria])
     order = np.lexsort(values[::-1])
     sorted_values = values[:, order]
     better_or_equal = (sorted_values[:, :, None] <= sorted_values[:, None, :]).all(axis=0)
     # In lexicographic order only an earlier row can beat a later one, and of equals the earlier stays.
     beaten = np.triu(better_or_equal, k=1).any(axis=0)
-    return np.sort(order[~beaten])
+    return np.sort(rows[order[~beaten]])
+
+
+def _undominated_pairs(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.intp]:
+    """As ``undominated``, for two criteria: in lexicographic order a row must set a new low in the second."""
+    order = np.lexsort((other, one))
+    lows = np.minimum.accumulate(other[order])
+    kept = np.ones(len(order), dtype=bool)
+    kept[1:] = lows[1:] < lows[:-1]
+    return np.sort(order[kept])
