@@ -317,7 +317,7 @@ def test_baselines_keep_their_variants() -> None:
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), criteria=st.integers(2, 4), rows=st.sampled_from([1, 25, 150]))
 def test_only_rows_that_something_beats_are_dropped(seed: int, criteria: int, rows: int) -> None:
-    """Every dropped row has a kept row at least as good in all criteria, no kept row has one; of equals the first stays."""
+    """A dropped row has a kept one at least as good in all criteria, no kept row has; of equals the first stays."""
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 5 if rows < 100 else 12, size=(criteria, rows)).astype(float)
     found = undominated(list(values)).tolist()
