@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from ipa_seldon.algorithms import ALGORITHMS
 from ipa_seldon.cli.options import Finite, Seconds
+from ipa_seldon.errors import ConfigError
 
 POSITIVE = Finite(min=0, min_open=True)
 
@@ -42,6 +44,8 @@ def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output:
     from ipa_seldon.simulation.stage import Drop, Physics
     from ipa_seldon.traces import load_rates
 
+    if repeats > 1 and find_spec("scipy") is None:
+        raise ConfigError("--repeats needs the package scipy: pip install 'ipa-seldon[experiments]'")
     shape = {key: options[key] for key in ("pattern", "trace", "duration", "scale", "damping")}
     if shape["trace"] is None:
         shape |= {"duration": shape["duration"] or 1200.0, "scale": shape["scale"] or 20.0}
