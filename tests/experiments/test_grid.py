@@ -125,9 +125,9 @@ def test_the_published_evaluation_expands() -> None:
     that differ by load among them.
     """
     experiment = read_experiment(ROOT / "profiling" / "experiments.yaml")
-    assert len(experiment.cells()) == 5 * 4 * 7
+    assert len(experiment.cells()) == 5 * 4 * 8
     runs = expand(experiment, {"pipeline": ["audio-qa"]})
-    assert len(runs) == 4 * 7 * 5
+    assert len(runs) == 4 * 8 * 5
     alphas = {run.cell.load: run.scenario.config.spec.objective.alpha for run in runs}
     assert alphas == {"bursty": 20, "steady-low": 10, "steady-high": 10, "fluctuating": 20}
     assert {len(run.scenario.rates) for run in runs} == {1200}
