@@ -45,8 +45,9 @@ def run(path: Path, port: int, audit: Path | None, algorithm: str | None, solver
         if audit is not None:
             listeners.append(stack.enter_context(AuditLog(audit, config, algorithm)))
         serving = stack.enter_context(serve_locally(config, first_plan(decider), port))
+        controller = build_controller(config, serving.platform, decider, listeners)
         click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer", err=True)
-        drive(build_controller(config, serving.platform, decider, listeners), config.spec.interval, told.wait)
+        drive(controller, config.spec.interval, told.wait)
 
 
 def _say(decision: Decision) -> None:

@@ -16,6 +16,7 @@ from ipa_seldon.demo.runner import TEXT_PIPELINE
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.plan import Outcome
 from ipa_seldon.telemetry.audit import read_audit_log
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
 KEYS = {
@@ -83,6 +84,7 @@ def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         url = next(line.split("serving at ")[1].split("/v2")[0] for line in process.stderr if "serving at" in line)
         loaded = ipa_seldon("load", "--url", url, "--pattern", "ramp", "--duration", "4", "--scale", "5", "-o", "json")
         assert json.loads(loaded.stdout)["completed"] >= 1, loaded.stderr
+        wait_for(lambda: len(audit.read_text().splitlines()) >= 3)  # its head and two decisions
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -17,6 +16,7 @@ pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed"
 
 from ipa_seldon.experiments.series import COLUMNS
 from tests.experiments.conftest import Workspace
+from tests.waiting import wait_for
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -28,14 +28,6 @@ def rows(path: Path) -> list[dict[str, str]]:
 def timeless(path: Path) -> list[dict[str, str]]:
     """The results but for what they took."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(path)]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until the condition holds, two minutes at most."""
-    deadline = monotonic() + 120
-    while not condition():
-        assert monotonic() < deadline
-        sleep(0.05)
 
 
 def group_lives(group: int) -> bool:
@@ -150,8 +142,10 @@ def test_ctrl_c_keeps_what_ended(workspace: Workspace) -> None:
     assert f"interrupted: {len(kept)} of 1600 runs are in" in err
     assert "Traceback" not in err
     wait_for(lambda: not group_lives(process.pid))
-    workspace.change("seeds", [0])
-    assert workspace.json("--only", "pipeline=one,load=calm,method=default")["executed"] == 0
+    one = kept[0]
+    workspace.change("seeds", [int(one["seed"])])
+    only = ",".join(f"{key}={one[key]}" for key in ("pipeline", "load", "method"))
+    assert workspace.json("--only", only)["executed"] == 0
 
 
 def test_differences_to_a_baseline_are_paired(workspace: Workspace) -> None:
