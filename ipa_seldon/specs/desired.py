@@ -1,0 +1,70 @@
+"""What a stage's pods are to run, as the adapter leaves it for their sidecars: JSON, complete without a pipeline file.
+
+One document holds every stage of a pipeline, so that a plan changes as a whole. A pod is one replica: it runs one
+instance of one variant, and how many pods there are is the cluster's part of the plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Plan
+from ipa_seldon.queueing import queue_delay
+
+FORMAT = 1
+KEY = "plan.json"
+"""The key of the document in its ConfigMap, and the name of the file it is mounted as."""
+
+
+@dataclass(frozen=True)
+class PodPlan:
+    """What one pod of a stage serves: ``version`` of the stage's model (it is the ``variant``) on ``cores`` cores in
+    batches of up to ``batch`` requests, the first of which waits at most ``delay`` seconds for the others.
+    """
+
+    variant: str
+    version: int
+    cores: int
+    batch: int
+    delay: float
+
+
+def plan_document(pipeline: Pipeline, plan: Plan) -> str:
+    """The document of ``plan``; PlatformError where a stage runs a set of variants, which one model cannot."""
+    stages: dict[str, Any] = {}
+    for name, allocations in plan.items():
+        if len(allocations) != 1:
+            raise PlatformError(f"plan: stage {name!r} has {len(allocations)} allocations; a pod runs exactly one")
+        (allocation,) = allocations
+        variant = pipeline.stage(name).variant(allocation.variant)
+        delay = round(queue_delay(variant, allocation), 6)
+        stages[name] = asdict(PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay))
+    return json.dumps({"format": FORMAT, "stages": stages}, indent=1, sort_keys=True)
+
+
+def pod_plan(text: str, stage: str) -> PodPlan:
+    """The part of ``stage`` in a document; PlatformError says what is wrong with it."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise PlatformError(f"plan: format {document['format']!r}: accepted: {FORMAT}")
+        found: Mapping[str, Any] | None = document["stages"].get(stage)
+        if found is None:
+            raise PlatformError(f"plan: no stage {stage!r}; stages are: {', '.join(document['stages'])}")
+        plan = PodPlan(
+            str(found["variant"]),
+            int(found["version"]),
+            int(found["cores"]),
+            int(found["batch"]),
+            float(found["delay"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PlatformError(f"plan: not a plan document: {error!r}") from error
+    if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0:
+        raise PlatformError(f"plan: stage {stage!r}: {plan}: accepted: version, cores, batch from 1, delay from 0")
+    return plan
