@@ -17,7 +17,7 @@ from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.config import Config, with_profiles
 from ipa_seldon.controller import Controller, Listener, think
-from ipa_seldon.errors import ConfigError, IpaSeldonError
+from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
 from ipa_seldon.forecasters.quantile import build_forecaster as wrapped_forecaster
 from ipa_seldon.options import Weights
@@ -26,6 +26,8 @@ from ipa_seldon.platforms import PLATFORMS, Platform
 from ipa_seldon.profiles import slowed
 from ipa_seldon.schema import ObjectiveSpec
 from ipa_seldon.solvers import SOLVERS, Solver
+from ipa_seldon.specs.seldon import SeldonSettings, plan_config_map, seldon_deployment
+from ipa_seldon.specs.seldon_operator import problems
 
 if TYPE_CHECKING:
     from ipa_seldon.gateway.process import GatewayProcess
@@ -158,6 +160,23 @@ def repository_of(config: Config) -> Path:
     if config.repository is None:
         raise ConfigError(f"{config.path}: spec.repository: missing; accepted: a Triton model repository")
     return config.repository
+
+
+def seldon_documents(config: Config, plan: Plan) -> list[dict[str, Any]]:
+    """The Kubernetes documents that serve ``plan``; ConfigError when the file does not say how, or Seldon Core would
+    not run it as it is meant.
+    """
+    if config.spec.seldon is None:
+        raise ConfigError(f"{config.path}: spec.seldon: missing; accepted: at least model_uri")
+    settings = SeldonSettings(**dict(config.spec.seldon))
+    try:
+        deployment = seldon_deployment(config.pipeline, plan, settings)
+        config_map = plan_config_map(config.pipeline, plan)
+    except PlatformError as error:
+        raise ConfigError(f"{config.path}: {error}") from error
+    for problem in problems(deployment):
+        raise ConfigError(f"{config.path}: Seldon Core would not run this pipeline: {problem}")
+    return [config_map, deployment]
 
 
 def time_shared(config: Config) -> tuple[Config, str]:

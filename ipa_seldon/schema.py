@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from ipa_seldon import __version__
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
 
@@ -220,6 +221,24 @@ class StageSpec(Document):
         return self
 
 
+Quantity = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$", description="A Kubernetes quantity of bytes, such as 512Mi.")
+]
+
+
+class SeldonSpec(Document):
+    """How the pipeline runs on Kubernetes under Seldon Core."""
+
+    model_uri: Annotated[
+        str, Field(pattern=r"^[a-z0-9]+://.+$", description="The model repository: pvc://claim/path, gs://bucket/path.")
+    ]
+    predictor: Name = "default"
+    triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
+    sidecar_image: str = f"ipa-seldon:{__version__}"
+    memory: Annotated[Quantity, Field(description="Of one Triton.")] = "2Gi"
+    shared_memory: Annotated[Quantity, Field(description="Of one Triton, for its Python back end.")] = "512Mi"
+
+
 class PipelineSpec(Document):
     """Everything the operator decides."""
 
@@ -240,6 +259,7 @@ class PipelineSpec(Document):
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
     repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
+    seldon: SeldonSpec | None = None
 
     @model_validator(mode="after")
     def _graph_matches_stages(self) -> Self:

@@ -44,7 +44,7 @@ def plan_document(pipeline: Pipeline, plan: Plan) -> str:
         variant = pipeline.stage(name).variant(allocation.variant)
         delay = round(queue_delay(variant, allocation), 6)
         stages[name] = asdict(PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay))
-    return json.dumps({"format": FORMAT, "stages": stages}, indent=1, sort_keys=True)
+    return json.dumps({"format": FORMAT, "stages": stages}, sort_keys=True)
 
 
 def pod_plan(text: str, stage: str) -> PodPlan:

@@ -1,0 +1,64 @@
+"""``ipa-seldon render``: documents to apply, and one line for what cannot be rendered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from ipa_seldon.specs.seldon_operator import containers, problems
+from tests.test_config import document, write
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ipa_seldon", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_it_writes_what_kubectl_applies(tmp_path: Path) -> None:
+    """First the plan's ConfigMap, then a sound SeldonDeployment, its cores those of the plan for the rate."""
+    made = document()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "triton_image": "triton:1"}
+    path = write(tmp_path, made)
+    done = run("render", "-f", str(path), "--rate", "20")
+    assert (done.returncode, done.stderr) == (0, "")
+    plan, deployment = yaml.safe_load_all(done.stdout)
+    assert (plan["kind"], deployment["kind"]) == ("ConfigMap", "SeldonDeployment")
+    assert problems(deployment) == []
+    decided = yaml.safe_load(run("plan", "-f", str(path), "--rate", "20", "-o", "yaml").stdout)["stages"]
+    for component in deployment["spec"]["predictors"][0]["componentSpecs"]:
+        triton, _ = containers(component)
+        assert triton["image"] == "triton:1"
+        assert triton["resources"]["limits"]["cpu"] == str(decided[triton["name"]][0]["cores"])
+
+
+def test_a_file_without_a_cluster_is_told_what_is_missing(tmp_path: Path) -> None:
+    """One line that names file and key, exit code 2; nothing on standard output."""
+    path = write(tmp_path, document())
+    done = run("render", "-f", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"Error: {path}: spec.seldon: missing; accepted: at least model_uri\n"
+
+
+def test_a_bad_value_is_told_by_its_key(tmp_path: Path) -> None:
+    """The Kubernetes quantity that is none."""
+    made = document()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "memory": "lots"}
+    done = run("render", "-f", str(write(tmp_path, made)))
+    assert done.returncode == 2
+    assert "spec.seldon.memory: 'lots': " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_load_beyond_every_plan_is_exit_code_3(tmp_path: Path) -> None:
+    """The documents of the degraded plan all the same, the reason beside them."""
+    made = document()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video"}
+    made["spec"]["limits"]["replicas"] = 2
+    done = run("render", "-f", str(write(tmp_path, made)), "--rate", "5000")
+    assert done.returncode == 3
+    assert len(list(yaml.safe_load_all(done.stdout))) == 2
+    assert "5000" in done.stderr

@@ -1,0 +1,136 @@
+"""A pipeline as Kubernetes documents: sound to Seldon's operator, and one Triton and one sidecar per stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.specs.desired import PodPlan, pod_plan
+from ipa_seldon.specs.seldon import SIDECAR, SeldonSettings, plan_config_map, seldon_deployment
+from ipa_seldon.specs.seldon_operator import containers, deployment_name, endpoints, nodes, problems
+from tests.factories import random_pipeline
+
+SETTINGS = SeldonSettings("pvc://models/toy", "triton:1", "sidecar:1", "2Gi", "512Mi")
+# What Seldon Core 1.17.1's custom resource has; anything else would be cut off without a word.
+SPEC = {"name", "predictors", "annotations", "protocol", "transport"}
+PREDICTOR = {"name", "graph", "componentSpecs"}
+NODE = {"name", "children", "implementation", "modelUri"}
+COMPONENT = {"metadata", "spec"}
+
+
+def planned(seed: int) -> tuple[Pipeline, Plan]:
+    """A random chain, and a plan for it."""
+    pipeline = random_pipeline(seed, chain=True)
+    return pipeline, {s.name: (Allocation(s.variants[-1].name, 3, 2, 4),) for s in pipeline.stages}
+
+
+def components(document: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = document["spec"]["predictors"][0]["componentSpecs"]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_graph_is_the_chain_and_sound(seed: int) -> None:
+    """Nodes in the pipeline's order, every field known to Seldon Core, and nothing its operator would refuse."""
+    pipeline, plan = planned(seed)
+    document = seldon_deployment(pipeline, plan, SETTINGS)
+    assert problems(document) == []
+    (predictor,) = document["spec"]["predictors"]
+    units = list(nodes(predictor["graph"]))
+    assert [unit["name"] for unit in units] == [stage.name for stage in pipeline.stages]
+    assert set(document["spec"]) <= SPEC
+    assert set(predictor) <= PREDICTOR
+    assert all(set(unit) <= NODE for unit in units)
+    assert all(set(component) <= COMPONENT for component in components(document))
+
+
+def test_pods_listen_where_the_executor_calls() -> None:
+    """Triton's arguments and ports are those that the operator's rules give the executor, at each stage's Service."""
+    pipeline, plan = planned(3)
+    document = seldon_deployment(pipeline, plan, SETTINGS)
+    places = endpoints(document)
+    for stage, component in zip(pipeline.stages, components(document), strict=True):
+        place = places["default", stage.name]
+        triton, sidecar = containers(component)
+        assert place.host == f"{pipeline.name}-default-{stage.name}.default.svc.cluster.local."
+        assert {f"--http-port={place.http}", f"--grpc-port={place.grpc}"} <= set(triton["args"])
+        assert f"localhost:{place.grpc}" in sidecar["args"]
+
+
+def test_no_replicas_are_stated_anywhere() -> None:
+    """A replicas value in the SeldonDeployment would undo every change of a Deployment's scale."""
+    pipeline, plan = planned(5)
+
+    def keys(part: Any) -> set[str]:
+        if isinstance(part, dict):
+            return set(part) | {key for value in part.values() for key in keys(value)}
+        return {key for value in part for key in keys(value)} if isinstance(part, list) else set()
+
+    assert not {"replicas", "hpaSpec", "kedaSpec", "svcOrchSpec"} & keys(seldon_deployment(pipeline, plan, SETTINGS))
+
+
+def test_a_pod_gets_its_cores_and_serves_only_when_it_is_ready() -> None:
+    """Cores of the plan as request and limit; model and sidecar say when it is ready; shared memory to spare."""
+    pipeline, plan = planned(7)
+    for stage, component in zip(pipeline.stages, components(seldon_deployment(pipeline, plan, SETTINGS)), strict=True):
+        triton, sidecar = containers(component)
+        assert triton["resources"] == {key: {"cpu": "2", "memory": "2Gi"} for key in ("requests", "limits")}
+        assert triton["readinessProbe"]["httpGet"] == {"path": f"/v2/models/{stage.name}/ready", "port": "http"}
+        assert sidecar["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert "--model-control-mode=explicit" in triton["args"]
+        assert f"--load-model={stage.name}" in triton["args"]
+        volumes = {volume["name"]: volume for volume in component["spec"]["volumes"]}
+        mounted = {mount["name"]: mount["mountPath"] for mount in (*triton["volumeMounts"], *sidecar["volumeMounts"])}
+        assert set(mounted) == set(volumes)
+        assert mounted["shared-memory"] == "/dev/shm"  # noqa: S108  # the container's
+        assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "512Mi"}
+        assert volumes["plan"]["configMap"]["name"] == plan_config_map(pipeline, plan)["metadata"]["name"]
+
+
+def test_sidecars_find_their_plan() -> None:
+    """The file a sidecar is told of is the ConfigMap's key, and holds its stage."""
+    pipeline, plan = planned(9)
+    data = plan_config_map(pipeline, plan)["data"]
+    for stage, component in zip(pipeline.stages, components(seldon_deployment(pipeline, plan, SETTINGS)), strict=True):
+        _, sidecar = containers(component)
+        told = dict(zip(sidecar["args"][1::2], sidecar["args"][2::2], strict=True))
+        directory, _, key = told["--plan"].rpartition("/")
+        assert directory == sidecar["volumeMounts"][0]["mountPath"]
+        wanted = pod_plan(data[key], told["--stage"])
+        variant = stage.variants[-1]
+        assert isinstance(wanted, PodPlan)
+        assert (wanted.variant, wanted.version, wanted.cores, wanted.batch) == (variant.name, variant.version, 2, 4)
+
+
+def test_changing_the_plan_changes_nothing_that_rolls_pods_but_cores() -> None:
+    """Variant, batch and replicas are not in the SeldonDeployment at all."""
+    pipeline, plan = planned(3)
+    light = {s.name: (Allocation(s.variants[0].name, 7, 2, 1),) for s in pipeline.stages}
+    assert seldon_deployment(pipeline, plan, SETTINGS) == seldon_deployment(pipeline, light, SETTINGS)
+    assert plan_config_map(pipeline, plan) != plan_config_map(pipeline, light)
+
+
+def test_deployments_are_named_after_stage_and_sidecar() -> None:
+    """The names under which replicas are set can be predicted."""
+    pipeline, plan = planned(3)
+    for index, component in enumerate(components(seldon_deployment(pipeline, plan, SETTINGS))):
+        stage = pipeline.stages[index].name
+        name = deployment_name(pipeline.name, "default", index, component)
+        assert name == f"{pipeline.name}-default-{index}-{stage}-{SIDECAR}"
+
+
+def test_what_the_executor_cannot_run_is_refused() -> None:
+    """A stage with two children, whose second answer would be lost, and a stage without an allocation."""
+    pipeline = next(
+        made for made in map(random_pipeline, range(200)) if len({p for p, _ in made.edges}) < len(made.edges)
+    )
+    plan = {s.name: (Allocation(s.variants[0].name, 1, 1, 1),) for s in pipeline.stages}
+    with pytest.raises(PlatformError, match="the answer of the first alone; accepted: a chain"):
+        seldon_deployment(pipeline, plan, SETTINGS)
+    pipeline, plan_of_all = planned(3)
+    with pytest.raises(PlatformError, match="has 0 allocations"):
+        seldon_deployment(pipeline, dict(list(plan_of_all.items())[1:]), SETTINGS)
