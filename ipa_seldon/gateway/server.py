@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PlatformError(f"the gateway cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise PlatformError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     return listener
 
 

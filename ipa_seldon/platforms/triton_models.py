@@ -44,16 +44,16 @@ class TritonModels:
         # Cached channels would outlive a server: a later one on the same port would look dead for a while.
         self._client = InferenceServerClient(url, channel_args=[("grpc.use_local_subchannel_pool", 1)])
 
-    def load(self, model: str, configuration: Mapping[str, Any], deadline: float = LOAD_DEADLINE) -> None:
+    def load(self, model: str, configuration: Mapping[str, Any] | None, deadline: float = LOAD_DEADLINE) -> None:
         """Load, or change a loaded model; returns when it serves. The old version answers until the new one does.
 
-        PlatformError when that takes more than ``deadline`` seconds.
+        None loads what the repository states. PlatformError when it takes more than ``deadline`` seconds.
         """
         self._call(
             f"cannot load model {model!r}",
             "load_model",
             model,
-            config=json.dumps(configuration),
+            config=None if configuration is None else json.dumps(configuration),
             client_timeout=deadline,
         )
 

@@ -20,6 +20,9 @@ FORMAT = 1
 KEY = "plan.json"
 """The key of the document in its ConfigMap, and the name of the file it is mounted as."""
 
+DIGITS = 6
+"""Of seconds: Triton counts microseconds."""
+
 
 @dataclass(frozen=True)
 class PodPlan:
@@ -42,7 +45,7 @@ def plan_document(pipeline: Pipeline, plan: Plan) -> str:
             raise PlatformError(f"plan: stage {name!r} has {len(allocations)} allocations; a pod runs exactly one")
         (allocation,) = allocations
         variant = pipeline.stage(name).variant(allocation.variant)
-        delay = round(queue_delay(variant, allocation), 6)
+        delay = round(queue_delay(variant, allocation), DIGITS)
         stages[name] = asdict(PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay))
     return json.dumps({"format": FORMAT, "stages": stages}, sort_keys=True)
 
@@ -56,13 +59,8 @@ def pod_plan(text: str, stage: str) -> PodPlan:
         found: Mapping[str, Any] | None = document["stages"].get(stage)
         if found is None:
             raise PlatformError(f"plan: no stage {stage!r}; stages are: {', '.join(document['stages'])}")
-        plan = PodPlan(
-            str(found["variant"]),
-            int(found["version"]),
-            int(found["cores"]),
-            int(found["batch"]),
-            float(found["delay"]),
-        )
+        variant, delay = str(found["variant"]), round(float(found["delay"]), DIGITS)
+        plan = PodPlan(variant, int(found["version"]), int(found["cores"]), int(found["batch"]), delay)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"plan: not a plan document: {error!r}") from error
     if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0:

@@ -68,3 +68,8 @@ def allocation_of(configuration: Mapping[str, Any], variants: Mapping[int, str])
         cores=int(threads),
         batch=int(configuration.get("max_batch_size", 0)),
     )
+
+
+def batch_delay(configuration: Mapping[str, Any]) -> float:
+    """How long (seconds) a batch may wait to fill, in a configuration that Triton reports."""
+    return int(configuration.get("dynamic_batching", {}).get("max_queue_delay_microseconds", 0)) / _MICROSECONDS

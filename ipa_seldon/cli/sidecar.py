@@ -1,0 +1,53 @@
+"""``ipa-seldon sidecar``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ipa_seldon.cli.options import Seconds
+
+
+@click.command()
+@click.option("--stage", required=True, help="The stage, which is the model's name in Triton's repository.")
+@click.option(
+    "--plan", "path", required=True, type=click.Path(path_type=Path), help="The plan document, a mounted ConfigMap's."
+)
+@click.option("--triton", default="localhost:9500", show_default=True, help="Triton's gRPC endpoint, host:port.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  # probes come from outside the pod
+@click.option(
+    "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@click.option("--poll", type=Seconds(), default="1s", show_default=True, help="How often to look at plan and Triton.")
+@click.option(
+    "--min-interval", type=Seconds(), default="10s", show_default=True, help="Between two changes of Triton, at least."
+)
+def sidecar(stage: str, path: Path, triton: str, host: str, port: int, poll: float, min_interval: float) -> None:
+    """Make the Triton of this pod run its stage's part of the plan, until SIGINT or SIGTERM.
+
+    Prints one JSON line {"url": ...} once it answers: /readyz (is a plan of ours served?), /healthz, /status, /metrics.
+    """
+    import asyncio
+    import json
+    import time
+
+    from ipa_seldon.gateway.server import listen, serve_process
+    from ipa_seldon.platforms.triton_models import TritonModels
+    from ipa_seldon.sidecar.app import Sidecar, create_app
+    from ipa_seldon.sidecar.reconciler import Reconciler
+
+    def say(words: str) -> None:
+        click.echo(words, err=True)
+
+    def announce(url: str) -> None:
+        click.echo(json.dumps({"url": url}))
+
+    def read_plan() -> str:
+        # By its path, each time: the kubelet swaps the directory that a ConfigMap is mounted as.
+        return path.read_text(encoding="utf-8")
+
+    listener = listen(host, port)
+    reconciler = Reconciler(stage, read_plan, lambda: TritonModels(triton), time.monotonic, min_interval)
+    app = create_app(Sidecar(stage, reconciler, poll, say))
+    asyncio.run(serve_process(app, listener, 0.0, announce, None))
