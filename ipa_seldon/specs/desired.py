@@ -37,16 +37,22 @@ class PodPlan:
     delay: float
 
 
-def plan_document(pipeline: Pipeline, plan: Plan) -> str:
-    """The document of ``plan``; PlatformError where a stage runs a set of variants, which one model cannot."""
-    stages: dict[str, Any] = {}
+def pod_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
+    """Stage -> what each of its pods serves; PlatformError where a stage runs a set of variants: one model cannot."""
+    plans = {}
     for name, allocations in plan.items():
         if len(allocations) != 1:
             raise PlatformError(f"plan: stage {name!r} has {len(allocations)} allocations; a pod runs exactly one")
         (allocation,) = allocations
         variant = pipeline.stage(name).variant(allocation.variant)
         delay = round(queue_delay(variant, allocation), DIGITS)
-        stages[name] = asdict(PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay))
+        plans[name] = PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay)
+    return plans
+
+
+def plan_document(plans: Mapping[str, PodPlan]) -> str:
+    """The document of what every stage's pods serve."""
+    stages = {name: asdict(plan) for name, plan in plans.items()}
     return json.dumps({"format": FORMAT, "stages": stages}, sort_keys=True)
 
 
@@ -59,8 +65,8 @@ def pod_plan(text: str, stage: str) -> PodPlan:
         found: Mapping[str, Any] | None = document["stages"].get(stage)
         if found is None:
             raise PlatformError(f"plan: no stage {stage!r}; stages are: {', '.join(document['stages'])}")
-        variant, delay = str(found["variant"]), round(float(found["delay"]), DIGITS)
-        plan = PodPlan(variant, int(found["version"]), int(found["cores"]), int(found["batch"]), delay)
+        version, cores, batch = (int(found[key]) for key in ("version", "cores", "batch"))
+        plan = PodPlan(str(found["variant"]), version, cores, batch, round(float(found["delay"]), DIGITS))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"plan: not a plan document: {error!r}") from error
     if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0:

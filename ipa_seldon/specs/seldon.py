@@ -13,7 +13,7 @@ from typing import Any
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import KEY, plan_document
+from ipa_seldon.specs.desired import KEY, plan_document, pod_plans
 from ipa_seldon.specs.seldon_operator import FIRST_GRPC_PORT, FIRST_HTTP_PORT, SEPARATE_ENGINE, TRITON
 
 SIDECAR = "ipa-sidecar"
@@ -77,7 +77,7 @@ def plan_config_map(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": plan_name(pipeline.name), "labels": {PIPELINE_LABEL: pipeline.name}},
-        "data": {KEY: plan_document(pipeline, plan)},
+        "data": {KEY: plan_document(pod_plans(pipeline, plan))},
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
-from ipa_seldon.specs.desired import PodPlan, plan_document, pod_plan
+from ipa_seldon.specs.desired import PodPlan, plan_document, pod_plan, pod_plans
 from tests.factories import random_pipeline
 
 
@@ -20,12 +20,12 @@ def test_a_pod_reads_what_its_stage_is_to_run() -> None:
         single = {s.name: (Allocation(s.variants[0].name, 3, 1, 1),) for s in pipeline.stages}
         for stage in pipeline.stages:
             variant = stage.variants[-1]
-            found = pod_plan(plan_document(pipeline, plan), stage.name)
+            found = pod_plan(plan_document(pod_plans(pipeline, plan)), stage.name)
             # Three replicas together take a fourth request while three wait: throughput is that of one replica.
             delay = round(3 / (3 * variant.throughput(2, 4)), 6)
             assert found == PodPlan(variant.name, variant.version, 2, 4, delay)
             first = stage.variants[0]
-            assert pod_plan(plan_document(pipeline, single), stage.name) == PodPlan(
+            assert pod_plan(plan_document(pod_plans(pipeline, single)), stage.name) == PodPlan(
                 first.name, first.version, 1, 1, 0.0
             )
 
@@ -36,7 +36,7 @@ def test_a_set_of_variants_is_refused() -> None:
     (stage,) = pipeline.stages
     half = Allocation(stage.variants[0].name, 1, 1, 1, 0.5)
     with pytest.raises(PlatformError, match=f"'{stage.name}' has 2 allocations"):
-        plan_document(pipeline, {stage.name: (half, half)})
+        pod_plans(pipeline, {stage.name: (half, half)})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A Kubernetes cluster over its API: calls, watches, a lease, events."""

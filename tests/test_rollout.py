@@ -1,0 +1,169 @@
+"""The order in which a plan becomes what runs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.rollout import Pod, StageState, Step, carries, next_step
+from ipa_seldon.specs.desired import PodPlan
+
+SECONDS = {"light": 0.01, "medium": 0.02, "heavy": 0.05}
+"""Of one request on one core."""
+
+
+def variant(name: str, version: int) -> Variant:
+    """Twice the cores, half the time; batches gain nothing."""
+    seconds = SECONDS[name]
+    return Variant(
+        name,
+        version / 10,
+        version,
+        (1, 2, 4),
+        lambda cores, batch: seconds * batch / cores,
+        lambda cores, _: cores / seconds,
+    )
+
+
+STAGE = Stage("detect", tuple(variant(name, index) for index, name in enumerate(SECONDS, 1)))
+PIPELINE = Pipeline("toy", (STAGE,), (), 1.0)
+
+
+def plan(name: str, replicas: int, cores: int = 1, batch: int = 1) -> Plan:
+    """A plan of the one stage."""
+    return {"detect": (Allocation(name, replicas, cores, batch),)}
+
+
+def task(name: str, cores: int = 1, batch: int = 1) -> PodPlan:
+    """What one pod of it serves; single requests wait for nothing."""
+    return PodPlan(name, 9 if name == "foreign" else STAGE.variant(name).version, cores, batch, 0.0)
+
+
+def running(name: str, replicas: int, cores: int = 1, batch: int = 1, ready: int | None = None) -> StageState:
+    """A stage that runs such a plan, of whose pods the first ``ready`` are ready."""
+    serves = task(name, cores, batch)
+    number = replicas if ready is None else ready
+    pods = tuple(Pod(f"pod-{index}", index < number, cores, serves) for index in range(replicas))
+    return StageState(replicas, pods, serves)
+
+
+def step(wanted: Plan, state: StageState) -> Step:
+    return next_step(PIPELINE, wanted, {"detect": state})
+
+
+def test_what_runs_needs_nothing() -> None:
+    """No write and nothing to wait for where the plan runs."""
+    assert step(plan("light", 2), running("light", 2)) == Step()
+
+
+def test_replicas_come_before_a_heavier_variant() -> None:
+    """First the scale; the variant only once all of its replicas are ready."""
+    first = step(plan("heavy", 3), running("light", 1))
+    assert (first.replicas, first.told) == ({"detect": 3}, {})
+    waiting = step(plan("heavy", 3), running("light", 3, ready=2))
+    assert (waiting.replicas, waiting.told) == ({}, {})
+    assert waiting.waiting == {"detect": "2 of 3 pods are ready for heavy"}
+    assert step(plan("heavy", 3), running("light", 3)).told == {"detect": task("heavy", 1, 1)}
+
+
+def test_a_lighter_variant_does_not_wait_for_replicas() -> None:
+    """A load that rises past the running plan is relieved by the switch at once, while more replicas start."""
+    both = step(plan("light", 3), running("heavy", 1))
+    assert (both.replicas, both.told) == ({"detect": 3}, {"detect": task("light", 1, 1)})
+
+
+def test_scaling_down_comes_after_the_switch() -> None:
+    """Replicas go when those that stay serve the new variant, not when they have merely been told."""
+    told = step(plan("light", 1), running("heavy", 3))
+    assert (told.replicas, told.told) == ({}, {"detect": task("light", 1, 1)})
+    switching = running("heavy", 3)
+    switching = replace(switching, told=task("light", 1, 1))
+    assert step(plan("light", 1), switching) == Step(waiting={"detect": "0 of 3 pods are ready for light"})
+    done = step(plan("light", 1), running("light", 3))
+    assert done.replicas == {"detect": 1}
+    assert not done.done
+
+
+def test_cores_grow_before_threads_and_shrink_after() -> None:
+    """A pod gets its cores, then is told to use them; and is told to use fewer before it loses them."""
+    more = step(plan("light", 2, cores=2), running("light", 2))
+    assert (more.cores, more.told) == ({"pod-0": 2, "pod-1": 2}, {})
+    assert more.waiting == {"detect": "2 of 2 pods have less than 2 cores"}
+    less = step(plan("light", 2), running("light", 2, cores=2))
+    assert (less.cores, less.told) == ({}, {"detect": task("light", 1, 1)})
+    told = replace(running("light", 2), pods=tuple(Pod(f"pod-{i}", True, 2, task("light", 1, 1)) for i in range(2)))
+    assert step(plan("light", 2), told).cores == {"pod-0": 1, "pod-1": 1}
+
+
+def test_trouble_is_told() -> None:
+    """Why a node does not give a pod its cores stands in what the step waits for."""
+    state = replace(running("light", 1), pods=(Pod("pod-0", True, 1, task("light", 1, 1), "Infeasible: too many"),))
+    waiting = step(plan("light", 1, cores=4), state).waiting
+    assert waiting == {"detect": "1 of 1 pods have less than 4 cores: pod-0: Infeasible: too many"}
+
+
+def test_an_unknown_variant_counts_as_lighter() -> None:
+    """What runs but is in no profile is not trusted to serve less: the replicas come first."""
+    state = replace(running("light", 1), told=task("foreign", 1, 1))
+    assert step(plan("light", 2), state).told == {}
+    assert step(plan("light", 2), replace(state, told=None)).told == {"detect": task("light", 1, 1)}
+
+
+def capacity(state: StageState) -> float:
+    """Requests/s that the ready pods serve; threads beyond a pod's cores serve nothing more."""
+    return sum(
+        min(pod.cores, pod.serves.cores) / SECONDS[pod.serves.variant]
+        for pod in state.pods
+        if pod.ready and pod.serves is not None
+    )
+
+
+def follow(state: StageState, made: Step, chance: random.Random) -> StageState:
+    """The cluster a moment later: writes take effect, and each pod follows or does not yet, by chance."""
+    replicas = made.replicas.get("detect", state.replicas)
+    told = made.told.get("detect", state.told)
+    pods = [replace(pod, cores=made.cores.get(pod.name, pod.cores)) for pod in state.pods]
+    pods = [replace(pod, serves=told) if pod.ready and chance.random() < 0.5 else pod for pod in pods]
+    pods = [replace(pod, ready=True, serves=told) if not pod.ready and chance.random() < 0.5 else pod for pod in pods]
+    fresh = (Pod(f"pod-{chance.random()}", False, 1) for _ in range(replicas - len(pods)))
+    # A cluster takes pods that are not ready first.
+    kept = sorted(pods, key=lambda pod: not pod.ready)[:replicas]
+    return StageState(replicas, (*kept, *fresh), told)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_capacity_never_falls_below_both_plans(seed: int) -> None:
+    """From any plan to any other, pods following late and in any order: it arrives, and at every moment serves at least
+    the lesser of what the two plans do.
+    """
+    chance = random.Random(seed)
+
+    def some() -> Allocation:
+        return Allocation(chance.choice(list(SECONDS)), chance.randint(1, 4), chance.choice((1, 2, 4)), 1)
+
+    before, after = some(), some()
+    state = running(before.variant, before.replicas, before.cores)
+    least = min(a.replicas * a.cores / SECONDS[a.variant] for a in (before, after))
+    for _ in range(200):
+        made = step({"detect": (after,)}, state)
+        if made.done:
+            break
+        state = follow(state, made, chance)
+        assert capacity(state) >= least * (1 - 1e-9)
+    assert made.done
+    assert (state.replicas, state.told, len(state.pods)) == (
+        after.replicas,
+        task(after.variant, after.cores),
+        after.replicas,
+    )
+
+
+def test_what_a_plan_carries() -> None:
+    """A plan carries a load up to the throughput of its narrowest stage."""
+    assert carries(PIPELINE, plan("light", 2), 200.0)
+    assert not carries(PIPELINE, plan("light", 2), 201.0)
+    assert not carries(PIPELINE, {}, 1.0)
