@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from ipa_seldon import plugins
 from ipa_seldon.algorithms import ALGORITHMS, UNDAMPED, Algorithm, Baselines, Settings
@@ -24,14 +26,22 @@ from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
 from ipa_seldon.profiles import slowed
-from ipa_seldon.schema import ObjectiveSpec
+from ipa_seldon.schema import ObjectiveSpec, SeldonSpec
 from ipa_seldon.solvers import SOLVERS, Solver
-from ipa_seldon.specs.seldon import SeldonSettings, plan_config_map, seldon_deployment
+from ipa_seldon.specs.seldon import (
+    PROFILE_FILE,
+    SeldonSettings,
+    pipeline_config_map,
+    plan_config_map,
+    seldon_deployment,
+)
 from ipa_seldon.specs.seldon_operator import problems
 
 if TYPE_CHECKING:
+    from ipa_seldon.cluster.api import Cluster
     from ipa_seldon.gateway.process import GatewayProcess
     from ipa_seldon.platforms.local import LocalPlatform
+    from ipa_seldon.platforms.seldon.platform import Load, SeldonPlatform
 
 
 def build_solver(name: str) -> Solver:
@@ -162,13 +172,19 @@ def repository_of(config: Config) -> Path:
     return config.repository
 
 
+def seldon_spec(config: Config) -> SeldonSpec:
+    """The config's part for Seldon Core; ConfigError where there is none."""
+    if config.spec.seldon is None:
+        raise ConfigError(f"{config.path}: spec.seldon: missing; accepted: at least model_uri")
+    return config.spec.seldon
+
+
 def seldon_documents(config: Config, plan: Plan) -> list[dict[str, Any]]:
     """The Kubernetes documents that serve ``plan``; ConfigError when the file does not say how, or Seldon Core would
     not run it as it is meant.
     """
-    if config.spec.seldon is None:
-        raise ConfigError(f"{config.path}: spec.seldon: missing; accepted: at least model_uri")
-    settings = SeldonSettings(**dict(config.spec.seldon))
+    spec = seldon_spec(config)
+    settings = SeldonSettings(**{field.name: getattr(spec, field.name) for field in fields(SeldonSettings)})
     try:
         deployment = seldon_deployment(config.pipeline, plan, settings)
         config_map = plan_config_map(config.pipeline, plan)
@@ -176,7 +192,16 @@ def seldon_documents(config: Config, plan: Plan) -> list[dict[str, Any]]:
         raise ConfigError(f"{config.path}: {error}") from error
     for problem in problems(deployment):
         raise ConfigError(f"{config.path}: Seldon Core would not run this pipeline: {problem}")
-    return [config_map, deployment]
+    return [config_map, _pipeline_config_map(config), deployment]
+
+
+def _pipeline_config_map(config: Config) -> dict[str, Any]:
+    """The file as the operator wrote it, on a profile that lies beside it."""
+    document = config.document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    profile = (config.path.parent / str(document["spec"]["profile"])).read_text(encoding="utf-8")
+    document["spec"]["profile"] = PROFILE_FILE
+    document["spec"].pop("repository", None)
+    return pipeline_config_map(config.name, yaml.safe_dump(document, sort_keys=False), profile)
 
 
 def time_shared(config: Config) -> tuple[Config, str]:
@@ -221,3 +246,22 @@ def build_controller(
 ) -> Controller:
     """The config's loop over ``platform``."""
     return Controller(platform, build_forecaster(config), algorithm, listeners, clock=perf_counter)
+
+
+def seldon_platform(config: Config, cluster: Cluster, load: Load, say: Callable[[str], None]) -> SeldonPlatform:
+    """The platform of the config's SeldonDeployment; ConfigError when the file has no part for Seldon Core."""
+    from ipa_seldon.platforms.seldon.platform import SeldonOptions
+
+    spec = seldon_spec(config)
+    options = SeldonOptions(
+        graph=config.name,
+        predictor=spec.predictor,
+        acts=spec.mode == "active",
+        edits=spec.edits,
+        patience=spec.patience,
+        probation=spec.probation,
+        tolerance=spec.tolerance,
+    )
+    platform = plugins.load("platform", "seldon", PLATFORMS)
+    made: SeldonPlatform = platform(cluster, config.pipeline, options, load, say)
+    return made

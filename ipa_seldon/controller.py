@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ipa_seldon.algorithms import Algorithm
-from ipa_seldon.errors import IpaSeldonError
+from ipa_seldon.errors import IpaSeldonError, RefusedError
 from ipa_seldon.forecasters import Forecaster
 from ipa_seldon.plan import Decision, Observation, Outcome, Proposal, Status, same_plan
 from ipa_seldon.platforms import Platform
@@ -82,7 +82,8 @@ class Controller:
             self._platform.apply(proposal.plan)
         except IpaSeldonError as error:
             spent = self._clock() - begin
-            return Decision(observation, Outcome.FAILED, rate, proposal, f"apply: {error}", seconds, spent)
+            outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
+            return Decision(observation, outcome, rate, proposal, f"apply: {error}", seconds, spent)
         spent = self._clock() - begin
         return Decision(observation, _outcome(proposal, changed=True), rate, proposal, "", seconds, spent)
 

@@ -19,3 +19,7 @@ class SolverError(IpaSeldonError):
 
 class PlatformError(IpaSeldonError):
     """The platform could not be observed or did not follow a plan."""
+
+
+class RefusedError(PlatformError):
+    """The platform is well, and does not make this plan run now: the message says why. Nothing was changed."""

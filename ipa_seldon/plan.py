@@ -36,6 +36,17 @@ def same_plan(one: Plan, other: Plan) -> bool:
     return dict(one) == dict(other)
 
 
+def plan_words(plan: Plan) -> str:
+    """A plan in one line of ASCII: ``detect v3 x2 (1 core, batch 4); ...``."""
+
+    def words(allocation: Allocation) -> str:
+        cores = f"{allocation.cores} core{'' if allocation.cores == 1 else 's'}"
+        part = "" if allocation.share == 1 else f", {allocation.share:.0%}"
+        return f"{allocation.variant} x{allocation.replicas} ({cores}, batch {allocation.batch}{part})"
+
+    return "; ".join(f"{stage} {' + '.join(map(words, allocations))}" for stage, allocations in plan.items())
+
+
 def plan_to_json(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """The plan as JSON types; the inverse of ``plan_from_json``."""
     return {
@@ -75,6 +86,7 @@ class Outcome(StrEnum):
     HELD = "held"
     DEGRADED = "degraded"
     NO_DATA = "no_data"
+    REFUSED = "refused"
     FAILED = "failed"
 
 

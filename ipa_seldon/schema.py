@@ -227,7 +227,13 @@ Quantity = Annotated[
 
 
 class SeldonSpec(Document):
-    """How the pipeline runs on Kubernetes under Seldon Core."""
+    """How the pipeline runs on Kubernetes under Seldon Core, in the SeldonDeployment of its name.
+
+    ``mode``: whether plans are applied, only recommended, or not made. ``edits``: whether replicas or a plan that
+    somebody else has changed become the plan, or pause the pipeline. A plan that does not run within ``patience`` is
+    taken back, and one under which the share of requests that miss the SLO has risen by more than ``tolerance`` when
+    ``probation`` ends. ``arrivals``: PromQL for requests/s, one series, in place of the executor's own count.
+    """
 
     model_uri: Annotated[
         str, Field(pattern=r"^[a-z0-9]+://.+$", description="The model repository: pvc://claim/path, gs://bucket/path.")
@@ -237,6 +243,12 @@ class SeldonSpec(Document):
     sidecar_image: str = f"ipa-seldon:{__version__}"
     memory: Annotated[Quantity, Field(description="Of one Triton.")] = "2Gi"
     shared_memory: Annotated[Quantity, Field(description="Of one Triton, for its Python back end.")] = "512Mi"
+    mode: Literal["active", "recommend", "off"] = "active"
+    edits: Literal["adopt", "pause"] = "adopt"
+    patience: Duration = 300.0
+    probation: Duration = 60.0
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
+    arrivals: str | None = None
 
 
 class PipelineSpec(Document):

@@ -12,17 +12,71 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-f", "--file", "path", type=click.Path(path_type=Path), required=True, help="Pipeline file.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the gateway; 0 takes a free one."
+    "-f",
+    "--file",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Pipeline file; with --platform seldon several, or none: then all that the namespace's ConfigMaps hold.",
 )
 @click.option(
-    "--audit", type=click.Path(path_type=Path), help="Audit log (JSON lines) to write; see ipa-seldon replay."
+    "--platform",
+    type=click.Choice(["local", "seldon"]),
+    default="local",
+    show_default=True,
+    help="A Triton of this machine, or SeldonDeployments of a cluster.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Of the gateway, or of /healthz, /readyz and /metrics with --platform seldon; 0 takes a free one.",
+)
+@click.option(
+    "--audit",
+    type=click.Path(path_type=Path),
+    help="Audit log (JSON lines) to write, with --platform seldon a directory of them; see ipa-seldon replay.",
 )
 @click.option("--algorithm", help="Overrides the file's algorithm.")
 @click.option("--solver", help="Overrides the file's solver.")
-def run(path: Path, port: int, audit: Path | None, algorithm: str | None, solver: str | None) -> None:
-    """Serve a pipeline on a Triton of this machine, and adapt it until SIGINT or SIGTERM."""
+@click.option("--namespace", help="With --platform seldon: the namespace; by default the context's, or the pod's own.")
+@click.option("--prometheus", help="With --platform seldon: the URL of the Prometheus that scrapes the executors.")
+@click.option(
+    "--mode",
+    type=click.Choice(["active", "recommend", "off"]),
+    help="With --platform seldon: overrides the files' mode.",
+)
+def run(
+    paths: tuple[Path, ...],
+    platform: str,
+    port: int,
+    audit: Path | None,
+    algorithm: str | None,
+    solver: str | None,
+    namespace: str | None,
+    prometheus: str | None,
+    mode: str | None,
+) -> None:
+    """Serve a pipeline on a Triton of this machine, or adapt those of a cluster, until SIGINT or SIGTERM."""
+    if platform == "local":
+        if len(paths) != 1:
+            raise click.UsageError("--file: accepted: one pipeline file with --platform local")
+        for name, value in (("namespace", namespace), ("prometheus", prometheus), ("mode", mode)):
+            if value is not None:
+                raise click.UsageError(f"--{name}: accepted: only with --platform seldon")
+        _run_local(paths[0], port, audit, algorithm, solver)
+        return
+    if not prometheus:
+        raise click.UsageError("--prometheus: missing; --platform seldon needs the URL of a Prometheus")
+    from ipa_seldon.adapter.run import AdapterSettings, run_adapter
+
+    settings = AdapterSettings(paths, namespace, prometheus, mode, algorithm, solver, audit)
+    run_adapter(settings, port, lambda words: click.echo(words, err=True))
+
+
+def _run_local(path: Path, port: int, audit: Path | None, algorithm: str | None, solver: str | None) -> None:
     import signal
     import threading
     from contextlib import ExitStack

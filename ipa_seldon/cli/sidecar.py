@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -14,6 +15,9 @@ from ipa_seldon.cli.options import Seconds
 @click.option(
     "--plan", "path", required=True, type=click.Path(path_type=Path), help="The plan document, a mounted ConfigMap's."
 )
+@click.option(
+    "--config-map", help="That ConfigMap's name: watched where the pod may, which is faster than the mounted file."
+)
 @click.option("--triton", default="localhost:9500", show_default=True, help="Triton's gRPC endpoint, host:port.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104  # probes come from outside the pod
 @click.option(
@@ -23,7 +27,16 @@ from ipa_seldon.cli.options import Seconds
 @click.option(
     "--min-interval", type=Seconds(), default="10s", show_default=True, help="Between two changes of Triton, at least."
 )
-def sidecar(stage: str, path: Path, triton: str, host: str, port: int, poll: float, min_interval: float) -> None:
+def sidecar(
+    stage: str,
+    path: Path,
+    config_map: str | None,
+    triton: str,
+    host: str,
+    port: int,
+    poll: float,
+    min_interval: float,
+) -> None:
     """Make the Triton of this pod run its stage's part of the plan, until SIGINT or SIGTERM.
 
     Prints one JSON line {"url": ...} once it answers: /readyz (is a plan of ours served?), /healthz, /status, /metrics.
@@ -43,11 +56,32 @@ def sidecar(stage: str, path: Path, triton: str, host: str, port: int, poll: flo
     def announce(url: str) -> None:
         click.echo(json.dumps({"url": url}))
 
-    def read_plan() -> str:
+    def mounted() -> str:
         # By its path, each time: the kubelet swaps the directory that a ConfigMap is mounted as.
         return path.read_text(encoding="utf-8")
 
     listener = listen(host, port)
-    reconciler = Reconciler(stage, read_plan, lambda: TritonModels(triton), time.monotonic, min_interval)
+    watched = _watched(config_map, say) if config_map else lambda: None
+    reconciler = Reconciler(
+        stage, lambda: watched() or mounted(), lambda: TritonModels(triton), time.monotonic, min_interval
+    )
     app = create_app(Sidecar(stage, reconciler, poll, say))
     asyncio.run(serve_process(app, listener, 0.0, announce, None))
+
+
+def _watched(config_map: str, say: Callable[[str], None]) -> Callable[[], str | None]:
+    """What a watch has seen of the plan document; always None where there is no cluster to ask."""
+    import threading
+
+    from ipa_seldon.cluster.api import connect
+    from ipa_seldon.cluster.watched import WatchedDocument
+    from ipa_seldon.errors import ConfigError
+    from ipa_seldon.specs.desired import KEY
+
+    try:
+        document = WatchedDocument(connect(), config_map, KEY, say)
+    except ConfigError as error:
+        say(f"following the mounted plan alone: {error}")
+        return lambda: None
+    threading.Thread(target=document.run, args=(threading.Event(),), name="watch", daemon=True).start()
+    return lambda: document.text

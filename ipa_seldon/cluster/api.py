@@ -24,8 +24,11 @@ MANAGER = "ipa-seldon"
 TIMEOUT = (3.0, 10.0)
 """Seconds to connect, and between two bytes of an answer."""
 MERGE = "application/merge-patch+json"
-RETRIED = (429, 500, 502, 503, 504)
+STRATEGIC_MERGE = "application/strategic-merge-patch+json"
+RETRIES, RETRIED = 4, (429, 500, 502, 503, 504)
 LONGEST_RETRY_AFTER = 5
+METHODS = {"create": "POST", "patch": "PATCH", "update": "PUT"}
+"""Of the verbs that write."""
 _ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Document = dict[str, Any]
@@ -75,6 +78,8 @@ class _Request:
     subresource: str = ""
     body: Document | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    content: str = "application/json"
+    retried: bool = True
 
     def __str__(self) -> str:
         return f"{self.verb} {'/'.join(part for part in (self.kind.plural, self.name, self.subresource) if part)}"
@@ -94,9 +99,10 @@ class ApiError(PlatformError):
 
 
 class Cluster:
-    """One namespace of a cluster. ``on_call`` is told of every call.
+    """One namespace of a cluster. ``on_call`` is told of every call; ``may_write`` is asked before every write: whoever
+    has lost the lease must not.
 
-    Calls that are answered 429 or 5xx, or not at all, are repeated up to ``retries`` times with growing waits. A write
+    Calls that are answered 429 or 5xx, or not at all, are repeated up to RETRIES times with growing waits. A write
     whose answer was lost is repeated too: it names the version it changes (``metadata.resourceVersion``), or else sets
     the same values again. What still fails is an ApiError of one line; an absent object is None where one is read.
     """
@@ -106,7 +112,7 @@ class Cluster:
         client: ApiClient,
         namespace: str,
         on_call: Callable[[Call], None] = lambda _: None,
-        retries: int = 4,
+        may_write: Callable[[], bool] = lambda: True,
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         from urllib3 import Retry
@@ -114,9 +120,10 @@ class Cluster:
         self.namespace = namespace
         self._client = client
         self._on_call = on_call
+        self._may_write = may_write
         self._timeout = timeout
         self._retries = Retry(
-            total=retries,
+            total=RETRIES,
             status_forcelist=RETRIED,
             allowed_methods=None,
             backoff_factor=0.1,
@@ -163,15 +170,22 @@ class Cluster:
 
     def patch(self, kind: Kind, name: str, body: Document, subresource: str = "") -> Document:
         """Merge ``body`` into an object; with a ``metadata.resourceVersion`` in it ApiError 409 if that has passed."""
-        return self._json(_Request("patch", kind, name, subresource, body))
+        return self._json(_Request("patch", kind, name, subresource, body, content=MERGE))
+
+    def patch_strategic(self, kind: Kind, name: str, body: Document, subresource: str = "") -> Document:
+        """As ``patch``, with lists of built-in types merged by the names in them."""
+        return self._json(_Request("patch", kind, name, subresource, body, content=STRATEGIC_MERGE))
 
     def update(self, kind: Kind, name: str, body: Document, dry_run: bool = False) -> Document:
         """Replace an object; ``dry_run`` has the server check and default it without storing it."""
         return self._json(_Request("update", kind, name, body=body, query={"dryRun": "All"} if dry_run else {}))
 
     def ask_pod(self, name: str, port: int, path: str) -> Document:
-        """What a pod answers on ``port``, by way of the API server: that works from outside the cluster too."""
-        return self._json(_Request("get", PODS, f"{name}:{port}", f"proxy/{path}"))
+        """What a pod answers on ``port``, by way of the API server: that works from outside the cluster too.
+
+        Asked once, whatever happens: a pod that does not answer is no fault of the cluster.
+        """
+        return self._json(_Request("get", PODS, f"{name}:{port}", f"proxy/{path}", retried=False))
 
     def _json(self, request: _Request) -> Document:
         answer = self._send(request)
@@ -186,13 +200,15 @@ class Cluster:
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
+        if request.verb in METHODS and not self._may_write():
+            raise ApiError(f"{request}: not sent: another adapter holds the lease", 0)
         connect, read = self._timeout
         try:
             # The client's own call takes no retries for one call, and waits for the end of a watch.
             answer = self._client.rest_client.pool_manager.request(
                 **self._serialized(request),
                 timeout=Timeout(connect=connect, read=read + seconds),
-                retries=self._retries,
+                retries=self._retries if request.retried else False,
                 preload_content=request.verb != "watch",
             )
         except (HTTPError, OSError) as error:
@@ -206,11 +222,8 @@ class Cluster:
 
     def _serialized(self, request: _Request) -> dict[str, Any]:
         """Method, address, authentication and body of a request."""
-        method = {"create": "POST", "patch": "PATCH", "update": "PUT"}.get(request.verb, "GET")
-        headers = {
-            "Accept": "application/json",
-            "Content-Type": MERGE if request.verb == "patch" else "application/json",
-        }
+        method = METHODS.get(request.verb, "GET")
+        headers = {"Accept": "application/json", "Content-Type": request.content}
         query = dict(request.query) if request.body is None else {**request.query, "fieldManager": MANAGER}
         path = request.kind.path(self.namespace, request.name, request.subresource)
         method, url, headers, body, _ = self._client.param_serialize(

@@ -9,6 +9,7 @@ from ipa_seldon.plan import Observation, Plan
 
 PLATFORMS: Mapping[str, str] = {
     "local": "ipa_seldon.platforms.local:LocalPlatform",
+    "seldon": "ipa_seldon.platforms.seldon.platform:SeldonPlatform",
     "simulator": "ipa_seldon.platforms.simulator:SimulatedPlatform",
 }
 
@@ -17,9 +18,15 @@ class Platform(Protocol):
     """Both calls raise PlatformError when the platform cannot be reached or did not follow."""
 
     def observe(self, now: float) -> Observation:
-        """What runs at ``now`` (seconds since the epoch), read back from the platform, and the arrivals so far."""
+        """What runs at ``now`` (seconds since the epoch), read back from the platform, and the arrivals so far.
+
+        Where a plan takes its time to run, it is the plan that the platform is on its way to.
+        """
         ...
 
     def apply(self, plan: Plan) -> None:
-        """Make ``plan`` run, return when it does. Nothing is sent for a stage that already runs as planned."""
+        """Make ``plan`` run, return when it does or is under way. Nothing is sent for a stage that already runs so.
+
+        RefusedError when the platform is not to be changed now.
+        """
         ...

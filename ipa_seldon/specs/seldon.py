@@ -18,6 +18,9 @@ from ipa_seldon.specs.seldon_operator import FIRST_GRPC_PORT, FIRST_HTTP_PORT, S
 
 SIDECAR = "ipa-sidecar"
 PIPELINE_LABEL = "ipa.seldon.io/pipeline"
+KIND_LABEL, PIPELINE_KIND = "ipa.seldon.io/kind", "pipeline"
+"""The label of ConfigMaps that hold a pipeline file and its profile, under these names."""
+PIPELINE_FILE, PROFILE_FILE = "pipeline.yaml", "profile.csv"
 METRICS_PORT, SIDECAR_PORT = 8002, 8090
 MODELS = "/mnt/models"
 """Where Seldon's operator mounts what ``modelUri`` names."""
@@ -81,6 +84,19 @@ def plan_config_map(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     }
 
 
+def pipeline_config_map(pipeline: str, file: str, profile: str) -> dict[str, Any]:
+    """The ConfigMap by which an adapter in the cluster knows a pipeline: its file, which names the profile beside it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{pipeline}-pipeline",
+            "labels": {PIPELINE_LABEL: pipeline, KIND_LABEL: PIPELINE_KIND},
+        },
+        "data": {PIPELINE_FILE: file, PROFILE_FILE: profile},
+    }
+
+
 def plan_name(pipeline: str) -> str:
     """The name of a pipeline's plan ConfigMap."""
     return f"{pipeline}-plan"
@@ -114,7 +130,7 @@ def _component(pipeline: str, stage: str, allocation: Allocation, settings: Seld
     return {
         "metadata": {"labels": {PIPELINE_LABEL: pipeline}},
         "spec": {
-            "containers": [_triton(stage, allocation, settings), _sidecar(stage, settings)],
+            "containers": [_triton(stage, allocation, settings), _sidecar(pipeline, stage, settings)],
             "volumes": volumes,
             # Requests under way end before Triton does.
             "terminationGracePeriodSeconds": 60,
@@ -154,12 +170,12 @@ def _triton(stage: str, allocation: Allocation, settings: SeldonSettings) -> dic
     }
 
 
-def _sidecar(stage: str, settings: SeldonSettings) -> dict[str, Any]:
+def _sidecar(pipeline: str, stage: str, settings: SeldonSettings) -> dict[str, Any]:
     return {
         "name": SIDECAR,
         "image": settings.sidecar_image,
         "args": [
-            *("sidecar", "--stage", stage, "--plan", f"{PLAN_DIRECTORY}/{KEY}"),
+            *("sidecar", "--stage", stage, "--plan", f"{PLAN_DIRECTORY}/{KEY}", "--config-map", plan_name(pipeline)),
             *("--triton", f"localhost:{FIRST_GRPC_PORT}", "--port", str(SIDECAR_PORT)),
         ],
         "resources": {

@@ -1,0 +1,44 @@
+"""What the adapter tells over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ipa_seldon.adapter.service import Service
+from ipa_seldon.telemetry.metrics import AdapterMetrics
+
+
+def create_app(service: Service, metrics: AdapterMetrics) -> Starlette:
+    """The application, whose life is the service's."""
+
+    async def healthz(_: Request) -> Response:
+        """GET /healthz: 200 while every loop comes round."""
+        silent = service.silent
+        return JSONResponse({"error": f"no sign of {', '.join(silent)}"}, 503) if silent else JSONResponse({})
+
+    async def readyz(_: Request) -> Response:
+        """GET /readyz: 200 while the API server answers, for whoever leads and whoever stands by."""
+        return JSONResponse({}) if service.reached else JSONResponse({"error": "no answer from the API server"}, 503)
+
+    async def exposition(_: Request) -> Response:
+        """GET /metrics."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(service.stop)
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
+    return Starlette(routes=routes, lifespan=lifespan)

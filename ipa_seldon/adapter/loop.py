@@ -1,0 +1,94 @@
+"""The loop of one pipeline in a thread of its own, so that no pipeline waits for another or falls with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+from ipa_seldon.controller import Controller
+from ipa_seldon.driver import drive
+from ipa_seldon.errors import IpaSeldonError
+from ipa_seldon.platforms.seldon.platform import SeldonPlatform
+from ipa_seldon.telemetry.metrics import AdapterMetrics
+
+STEP = 2.0
+"""Seconds between two steps of a plan that is under way."""
+AGAIN = 10.0
+"""Seconds after which a loop that fell is begun again."""
+
+
+class Leadership(Protocol):
+    """Whether this process may act."""
+
+    @property
+    def held(self) -> bool:
+        """Now."""
+        ...
+
+
+class PipelineLoop:
+    """Steps ``controller`` every ``interval`` seconds while this process leads, and ``platform`` in between."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        platform: SeldonPlatform,
+        interval: float,
+        leadership: Leadership,
+        metrics: AdapterMetrics,
+        say: Callable[[str], None],
+    ) -> None:
+        self._controller = controller
+        self._platform = platform
+        self._interval = interval
+        self._leadership = leadership
+        self._metrics = metrics
+        self._say = say
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=platform.name, daemon=True)
+        self.beat = time.monotonic()
+        """When the loop last came round, in the clock of time.monotonic()."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._metrics.add(self._platform.name)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round under way, and wait for that."""
+        self._stopping.set()
+        self._thread.join()
+        self._metrics.remove(self._platform.name)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                drive(self._controller, self._interval, self._wait)
+            except Exception:  # a fault of ours: it is told and counted, and the pipeline is adapted on
+                self._metrics.crashes.labels(self._platform.name).inc()
+                self._say(f"{self._platform.name}: begun again after a fault:\n{traceback.format_exc()}")
+                self._stopping.wait(AGAIN)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait that long, and for the lead; returns whether to stop. A plan under way is taken on meanwhile."""
+        due = time.monotonic() + seconds
+        while not self._stopping.is_set():
+            self.beat = now = time.monotonic()
+            if self._leadership.held:
+                refusal = self._platform.refusal
+                self._metrics.stands(self._platform.name, refusal.reason if refusal else "", self._platform.waiting)
+                if now >= due:
+                    return False
+                if self._platform.waiting:
+                    self._advance()
+            self._stopping.wait(min(STEP, max(due - time.monotonic(), 0.0) or STEP))
+        return True
+
+    def _advance(self) -> None:
+        try:
+            self._platform.advance(time.time())
+        except IpaSeldonError as error:
+            self._say(f"{self._platform.name}: {error}")

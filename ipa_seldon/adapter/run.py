@@ -1,0 +1,112 @@
+"""Builds the adapter of a namespace, and serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from ipa_seldon.adapter.app import create_app
+from ipa_seldon.adapter.load import ExecutorLoad
+from ipa_seldon.adapter.loop import PipelineLoop
+from ipa_seldon.adapter.service import Service
+from ipa_seldon.adapter.sources import Source, config_maps, files
+from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds, seldon_platform, seldon_spec
+from ipa_seldon.cluster.api import Call, Cluster, connect
+from ipa_seldon.cluster.lease import Lease
+from ipa_seldon.config import Config
+from ipa_seldon.gateway.server import listen, serve_process
+from ipa_seldon.plan import Decision
+from ipa_seldon.prometheus import Executor, Prometheus
+from ipa_seldon.telemetry.audit import AuditLog
+from ipa_seldon.telemetry.metrics import AdapterMetrics
+
+LEASE = "ipa-seldon-adapter"
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """What the operator of an adapter chooses. Without ``paths`` the pipelines are those of the namespace's ConfigMaps;
+    ``namespace`` None is the context's own; ``mode``, ``algorithm`` and ``solver`` override the files'; ``audit`` is a
+    directory of audit logs.
+    """
+
+    paths: tuple[Path, ...]
+    namespace: str | None
+    prometheus: str
+    mode: str | None = None
+    algorithm: str | None = None
+    solver: str | None = None
+    audit: Path | None = None
+
+
+class Adapter:
+    """Makes the loops of pipelines, with all they share."""
+
+    def __init__(self, settings: AdapterSettings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._logs = ExitStack()
+        self.metrics = AdapterMetrics()
+        reading = connect(settings.namespace, self._count)
+        self.lease = Lease(reading, LEASE, f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}")
+        self.cluster: Cluster = connect(settings.namespace, self._count, lambda: self.lease.held)
+        self._prometheus = Prometheus(settings.prometheus)
+
+    def sources(self) -> Callable[[], list[Source]]:
+        """Where the pipelines come from."""
+        return files(self._settings.paths) if self._settings.paths else config_maps(self.cluster)
+
+    def loop(self, source: Source) -> PipelineLoop:
+        """The loop of one pipeline; ConfigError when its file cannot be used."""
+        config = self._config(source)
+        platform = seldon_platform(config, self.cluster, self._load(config), self._say)
+        listeners = [lambda decision: self._tell(config.name, decision)]
+        if self._settings.audit is not None:
+            path = self._settings.audit / f"{config.name}.jsonl"
+            listeners.append(self._logs.enter_context(AuditLog(path, config, self._settings.algorithm)))
+        decider = build_algorithm(config, self._settings.algorithm, self._settings.solver)
+        controller = build_controller(config, platform, decider, listeners)
+        return PipelineLoop(controller, platform, config.spec.interval, self.lease, self.metrics, self._say)
+
+    def close(self) -> None:
+        """Close the audit logs."""
+        self._logs.close()
+
+    def _config(self, source: Source) -> Config:
+        config = source.read()
+        mode = self._settings.mode or seldon_spec(config).mode
+        seldon = seldon_spec(config).model_copy(update={"mode": mode})
+        spec = config.spec.model_copy(update={"seldon": seldon})
+        return Config(config.path, config.document.model_copy(update={"spec": spec}), config.profiles, config.pipeline)
+
+    def _load(self, config: Config) -> ExecutorLoad:
+        spec = seldon_spec(config)
+        executor = Executor(config.name, spec.predictor, self.cluster.namespace)
+        return ExecutorLoad(self._prometheus, executor, config.spec.slo.latency, history_seconds(config), spec.arrivals)
+
+    def _count(self, call: Call) -> None:
+        self.metrics.calls.labels(call.verb, call.resource, str(call.code)).inc()
+
+    def _tell(self, pipeline: str, decision: Decision) -> None:
+        self.metrics.decided(pipeline, decision)
+        if decision.error:
+            self._say(f"{pipeline}: {decision.outcome}: {decision.error}")
+
+
+def run_adapter(settings: AdapterSettings, port: int, say: Callable[[str], None]) -> None:
+    """Adapt until SIGINT or SIGTERM; ConfigError when a named file cannot be used, or there is no cluster."""
+    listener = listen("0.0.0.0", port)  # noqa: S104  # probes come from outside the pod
+    adapter = Adapter(settings, say)
+    service = Service(adapter.sources(), adapter.loop, adapter.lease, adapter.metrics, say)
+    app = create_app(service, adapter.metrics)
+    try:
+        where = f"namespace {adapter.cluster.namespace!r}"
+        asyncio.run(serve_process(app, listener, 0.0, lambda url: say(f"adapts {where}, tells at {url}"), None))
+    finally:
+        adapter.close()

@@ -1,0 +1,306 @@
+"""SeldonPlatform: commits a plan to the cluster, and brings it about in steps that can be taken up by anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from math import isfinite
+from typing import Any, Literal, Protocol, TypeVar
+
+from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, ApiError, Cluster
+from ipa_seldon.errors import PlatformError, RefusedError
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Observation, Plan, plan_words, same_plan
+from ipa_seldon.platforms.seldon.documents import View, known, look
+from ipa_seldon.platforms.seldon.reports import PodReports
+from ipa_seldon.platforms.seldon.voice import RECOMMENDED, Voice
+from ipa_seldon.platforms.seldon.writes import resize, with_cores, write_replicas
+from ipa_seldon.rollout import StageState, Step, carries, next_step
+from ipa_seldon.specs import desired, record
+from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refusal
+from ipa_seldon.specs.record import Record, digest, record_to_json
+from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
+
+ATTEMPTS = 4
+"""How often something is tried whose documents change under it."""
+QUARANTINE = 600.0
+"""Seconds for which a plan that was reverted is not tried again."""
+AUTOSCALED = "ForeignAutoscaler"
+LOAD_SPAN = 30
+"""Seconds over which the present load is taken."""
+
+_Result = TypeVar("_Result")
+
+
+class Load(Protocol):
+    """What is measured of a pipeline's requests; PlatformError when it cannot be."""
+
+    def arrivals(self, now: float) -> list[float]:
+        """Requests per second up to ``now``, oldest first; NaN where nobody measured."""
+        ...
+
+    def violations(self, now: float) -> float | None:
+        """The share of the recent requests that missed the SLO; None where that is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class SeldonOptions:
+    """``graph`` is the SeldonDeployment's name, ``predictor`` the one that is adapted. Only with ``acts`` is anything
+    changed. ``edits``: whether what somebody else changes becomes the plan, or pauses. A plan that does not run within
+    ``patience`` seconds is reverted, and one under which, ``probation`` seconds after it runs, the share of requests
+    that miss the SLO has risen by more than ``tolerance``.
+    """
+
+    graph: str
+    predictor: str = "default"
+    acts: bool = True
+    edits: Literal["adopt", "pause"] = "adopt"
+    patience: float = 300.0
+    probation: float = 60.0
+    tolerance: float = 0.05
+
+
+class SeldonPlatform:
+    """The graph of ``options`` on ``cluster``.
+
+    ``say`` gets a line for every change and refusal. All state is on the cluster. ``refusal`` and ``waiting`` (a reason
+    for every stage that is not as planned) are as of the last look.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        pipeline: Pipeline,
+        options: SeldonOptions,
+        load: Load,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._cluster = cluster
+        self._pipeline = pipeline
+        self._options = options
+        self._load = load
+        self._voice = Voice(cluster, say)
+        self._reports = PodReports(cluster)
+        self.name = options.graph
+        self._now = 0.0
+        self._rate = 0.0
+        self.refusal: Refusal | None = None
+        self.waiting: Mapping[str, str] = {}
+
+    def observe(self, now: float) -> Observation:
+        """The plan the cluster was asked for, or the documents state, after another step towards it."""
+        view = self.advance(now)
+        arrivals = self._load.arrivals(now)
+        recent = [count for count in arrivals[-LOAD_SPAN:] if isfinite(count)]
+        self._rate = sum(recent) / len(recent) if recent else 0.0
+        return Observation(now, tuple(arrivals), self._plan(view))
+
+    def advance(self, now: float) -> View:
+        """Take the next step of the plan under way, if there is one; returns what was found before it."""
+        self._now = now
+        return self._retried(lambda: self._advance(self._look()))
+
+    def apply(self, plan: Plan) -> None:
+        """Commit ``plan`` to the cluster and take its first step. RefusedError says why it is not changed now."""
+        self._retried(lambda: self._apply(self._look(), plan))
+
+    def _look(self) -> View:
+        return look(self._cluster, self._pipeline, self._options.graph, self._options.predictor)
+
+    def _retried(self, attempt: Callable[[], _Result]) -> _Result:
+        """Again from a new look where somebody has written in between."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return attempt()
+            except ApiError as error:
+                if error.code != HTTPStatus.CONFLICT or not left:
+                    raise
+        raise AssertionError
+
+    def _plan(self, view: View) -> Plan:
+        if self._options.acts and view.record is not None:
+            return view.record.plan
+        return view.running(self._pipeline)
+
+    # ---- one step -------------------------------------------------------------------------------------------------
+
+    def _advance(self, view: View) -> View:
+        self.waiting = {}
+        view = self._adopted(view)
+        self.refusal = self._refusal(view)
+        if self.refusal is not None:
+            self._tell_refusal(view, self.refusal)
+            return view
+        if not self._options.acts or view.record is None:
+            return view
+        step = next_step(self._pipeline, view.record.plan, self._states(view))
+        self.waiting = step.waiting
+        self._follow(view, view.record, step)
+        return view
+
+    def _follow(self, view: View, current: Record, step: Step) -> None:
+        """Write what is safe now, or conclude: it runs, it has proved itself, it must go back."""
+        words = plan_words(current.plan)
+        unproved = current.healthy is None or not same_plan(current.healthy, current.plan)
+        if step.done and current.settled is None:
+            self._save(view, replace(current, settled=self._now, rolls=False))
+        elif step.done and unproved and self._now - (current.settled or 0.0) >= self._options.probation:
+            self._judge(view, current)
+        elif not step.done and current.settled is None and self._now - current.since > self._options.patience:
+            reasons = "; ".join(f"{stage}: {why}" for stage, why in step.waiting.items())
+            if self._revert(view, current, f"not running after {self._options.patience:g} s: {reasons}"):
+                return
+        if not step.done:
+            self._voice.condition(view.graph, True, "Progressing", f"on the way to {words}")
+            self._write(view, current, step)
+        else:
+            self._voice.condition(view.graph, True, "AsPlanned", words)
+
+    def _judge(self, view: View, current: Record) -> None:
+        before, after = current.violations, self._violations()
+        risen = before is not None and after is not None and after > before + self._options.tolerance
+        why = f"{after:.1%} of the requests missed the SLO, {before:.1%} before" if risen else ""
+        # A load that the old plan would not carry either is no fault of the new one.
+        if not why or not self._revert(view, current, why, self._rate):
+            self._save(view, replace(current, healthy=current.plan))
+
+    def _violations(self) -> float | None:
+        try:
+            return self._load.violations(self._now)
+        except PlatformError:  # it decides on reverts alone, and must not keep a plan from being applied
+            return None
+
+    def _revert(self, view: View, current: Record, why: str, load: float = 0.0) -> bool:
+        """Back to the last plan that proved itself, if it is another and carries ``load``; whether it was."""
+        proved = current.healthy
+        if proved is None or not known(self._pipeline, proved) or same_plan(proved, current.plan):
+            return False
+        if not carries(self._pipeline, proved, load):
+            return False
+        back = Record(
+            plan=proved,
+            since=self._now,
+            told=current.told,
+            replicas=view.replicas,
+            healthy=proved,
+            rejected=current.plan,
+            rejected_until=self._now + QUARANTINE,
+            rolls=current.rolls,
+        )
+        self._save(view, back)
+        words = f"{plan_words(current.plan)} is taken back for {plan_words(back.plan)}: {why}"
+        self._voice.event(view.graph, "Warning", "Reverted", words)
+        return True
+
+    def _states(self, view: View) -> dict[str, StageState]:
+        self._reports.keep([pod for pods in view.pods.values() for pod in pods])
+        return {
+            stage: StageState(replicas, self._reports.pods(stage, view.pods[stage], told), told)
+            for stage, replicas in view.replicas.items()
+            for told in [view.told.get(stage)]
+        }
+
+    # ---- a new plan -----------------------------------------------------------------------------------------------
+
+    def _apply(self, view: View, plan: Plan) -> None:
+        stopped = self._refusal(view) or self._autoscaler(view)
+        if stopped is None and not self._options.acts:
+            words = plan_words(plan)
+            if (view.graph["metadata"].get("annotations") or {}).get(RECOMMENDED) != words:
+                self._voice.event(view.graph, "Normal", "Recommended", words)
+                self._voice.annotate(view.graph, {RECOMMENDED: words})
+            raise RefusedError(f"only recommended: {words}")
+        if stopped is not None:
+            self.refusal = stopped
+            self._tell_refusal(view, stopped)
+            raise RefusedError(f"{stopped.reason}: {stopped.message}")
+        if view.record is not None and view.record.forbids(plan, self._now):
+            raise RefusedError(f"Reverted: {plan_words(plan)} was taken back and is not tried again yet")
+        if view.record is None or not same_plan(view.record.plan, plan):
+            self._commit(view, plan)
+
+    def _commit(self, view: View, plan: Plan) -> None:
+        before = self._plan(view)
+        kept = view.record or Record(before, self._now, "", healthy=before or None)
+        violations = self._violations()
+        committed = replace(
+            kept, plan=plan, since=self._now, settled=None, replicas=view.replicas, violations=violations
+        )
+        step = next_step(self._pipeline, plan, self._states(view))
+        self.waiting = step.waiting
+        self._voice.condition(view.graph, True, "Progressing", f"on the way to {plan_words(plan)}")
+        self._write(view, committed, step, commit=True)
+        self._voice.event(
+            view.graph, "Normal", "Applied", f"{plan_words(before) or 'nothing known'} -> {plan_words(plan)}"
+        )
+
+    def _adopted(self, view: View) -> View:
+        """The view after what somebody else has changed became the plan, and pauses where that is wanted."""
+        edited = view.edited if self._options.acts else ""
+        if not edited or view.record is None or self._autoscaler(view) is not None:
+            return view
+        plan = view.running(self._pipeline)
+        if not plan:
+            return view
+        taken = Record(plan, self._now, digest(view.document), view.replicas, healthy=view.record.healthy)
+        self._save(view, taken)
+        if self._options.edits == "pause":
+            self._voice.annotate(view.graph, {PAUSED: edited})
+            self._voice.event(view.graph, "Warning", "Edited", f"{edited}; paused")
+        else:
+            self._voice.event(view.graph, "Normal", "Edited", f"{edited}; taken over as the plan")
+        return self._look()
+
+    # ---- refusals -------------------------------------------------------------------------------------------------
+
+    def _refusal(self, view: View) -> Refusal | None:
+        rolls = view.record is not None and view.record.rolls
+        found = refusal(view.graph, self._options.predictor, view.deployments, rolls)
+        if found is None and view.edited and self._options.acts:
+            # What was edited and not adopted: an autoscaler's doing, or no plan of this pipeline.
+            return self._autoscaler(view) or Refusal("Edited", view.edited)
+        if found is None and self._voice.reason(view.graph) == AUTOSCALED:
+            return self._autoscaler(view)
+        return found
+
+    def _autoscaler(self, view: View) -> Refusal | None:
+        names = [found["metadata"]["name"] for found in view.deployments.values() if found is not None]
+        scalers, scaled_objects = (self._cluster.list(kind) for kind in (AUTOSCALERS, SCALED_OBJECTS))
+        foreign = foreign_autoscaler(scalers, scaled_objects, names)
+        return Refusal(AUTOSCALED, f"{foreign}; delete it to go on") if foreign else None
+
+    def _tell_refusal(self, view: View, stopped: Refusal) -> None:
+        if self._voice.condition(view.graph, False, stopped.reason, stopped.message):
+            self._voice.event(view.graph, "Warning", stopped.reason, stopped.message)
+
+    # ---- writes ---------------------------------------------------------------------------------------------------
+
+    def _write(self, view: View, current: Record, step: Step, commit: bool = False) -> None:
+        """All writes of a step; after a crash between two of them the next look finds what is left to do."""
+        if step.told or commit:
+            document = desired.plan_document({**view.told, **step.told})
+            current = replace(current, told=digest(document))
+            self._save(view, current, document)
+        for stage, replicas in step.replicas.items():
+            write_replicas(self._cluster, view.deployments[stage] or {}, replicas)
+        template = with_cores(view.graph, resize(self._cluster, view, step.cores))
+        if template != view.graph:
+            self._save(view, replace(current, rolls=True))
+            words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
+            self._voice.event(view.graph, "Warning", "RollingForCores", words)
+            self._cluster.update(SELDON_DEPLOYMENTS, self._options.graph, template)
+
+    def _save(self, view: View, current: Record, document: str | None = None) -> None:
+        data = {record.KEY: record_to_json(current)} | ({} if document is None else {desired.KEY: document})
+        if view.config_map is not None:
+            version = {"resourceVersion": view.config_map["metadata"]["resourceVersion"]}
+            saved = self._cluster.patch(
+                CONFIG_MAPS, plan_name(self._options.graph), {"metadata": version, "data": data}
+            )
+            view.config_map["metadata"] = saved["metadata"]
+            return
+        metadata = {"name": plan_name(self._options.graph), "labels": {PIPELINE_LABEL: self._pipeline.name}}
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        self._cluster.create(CONFIG_MAPS, body)

@@ -1,0 +1,69 @@
+"""What the adapter says of a graph on the cluster: a condition as an annotation, and Events.
+
+The status of a SeldonDeployment is its operator's, which writes it as a whole; annotations of its metadata are copied
+to no pod.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS, ApiError, Cluster, Document
+from ipa_seldon.cluster.events import post_event
+
+CONDITION = "ipa.seldon.io/condition"
+RECOMMENDED = "ipa.seldon.io/recommended"
+
+
+class Voice:
+    """Speaks about SeldonDeployments; what cannot be said is told to ``say`` and stops nothing."""
+
+    def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
+        self._cluster = cluster
+        self._say = say
+
+    def reason(self, graph: Document) -> str:
+        """The reason of the condition that a graph has; empty without one."""
+        return str(_condition(graph).get("reason", ""))
+
+    def condition(self, graph: Document, adapting: bool, reason: str, message: str) -> bool:
+        """Set the condition ``Adapting`` where it differs from the one there; returns whether it did."""
+        wanted = {"type": "Adapting", "status": str(adapting), "reason": reason, "message": message}
+        before = _condition(graph)
+        if {key: before.get(key) for key in wanted} == wanted:
+            return False
+        changed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.annotate(graph, {CONDITION: json.dumps({**wanted, "lastTransitionTime": changed})})
+        return True
+
+    def annotate(self, graph: Document, annotations: dict[str, str]) -> None:
+        """Set annotations of a graph's metadata where they differ."""
+        there = graph["metadata"].get("annotations") or {}
+        if all(there.get(key) == value for key, value in annotations.items()):
+            return
+        name = graph["metadata"]["name"]
+        try:
+            saved = self._cluster.patch(SELDON_DEPLOYMENTS, name, {"metadata": {"annotations": annotations}})
+            graph["metadata"] = saved["metadata"]
+        except ApiError as error:
+            self._say(f"{name}: cannot be annotated: {error}")
+
+    def event(self, graph: Document, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Post an Event about a graph, and say it."""
+        name = graph["metadata"]["name"]
+        self._say(f"{name}: {reason}: {message}")
+        try:
+            post_event(self._cluster, graph, severity, reason, message)
+        except ApiError as error:
+            self._say(f"{name}: no Event could be posted: {error}")
+
+
+def _condition(graph: Document) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((graph["metadata"].get("annotations") or {}).get(CONDITION, "{}"))
+    except ValueError:  # a hand has spoilt it
+        return {}
+    return found

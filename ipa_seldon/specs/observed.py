@@ -1,0 +1,134 @@
+"""What Kubernetes documents say runs: a SeldonDeployment's Deployments and pods, read as states of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ipa_seldon.specs.seldon_operator import containers, deployment_name
+
+Document = Mapping[str, Any]
+PAUSED = "ipa.seldon.io/paused"
+"""An annotation of the SeldonDeployment: while it is there, nothing is changed. Its value says why."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a graph is not changed now: ``reason`` in one CamelCase word, ``message`` in a sentence."""
+
+    reason: str
+    message: str
+
+
+def stage_deployments(graph: Document, predictor: str, stages: Sequence[str]) -> dict[str, str]:
+    """Stage -> the name of its Deployment; stages without a componentSpec of their own are left out."""
+    found = {}
+    for candidate in graph["spec"]["predictors"]:
+        if candidate["name"] == predictor:
+            for index, component in enumerate(candidate.get("componentSpecs") or ()):
+                for container in containers(component):
+                    if container["name"] in stages:
+                        name = deployment_name(graph["metadata"]["name"], predictor, index, component)
+                        found[container["name"]] = name
+    return found
+
+
+def refusal(
+    graph: Document, predictor: str, deployments: Mapping[str, Document | None], rolls: bool = False
+) -> Refusal | None:
+    """Why these documents forbid a change, None where they do not; ``deployments`` by stage. ``rolls``: pods that are
+    being replaced are our doing.
+    """
+    annotations = graph["metadata"].get("annotations") or {}
+    if PAUSED in annotations:
+        why = annotations[PAUSED]
+        said = f": {why}" if why not in ("", "true") else ""
+        return Refusal("Paused", f"annotation {PAUSED}{said}; remove it to go on")
+    owned = _scaled_by_operator(graph, predictor)
+    if owned:
+        return Refusal("ReplicasInSpec", f"{owned}: Seldon's operator would undo every scale; remove it to go on")
+    absent = [stage for stage, deployment in deployments.items() if deployment is None]
+    if absent:
+        return Refusal("NotDeployed", f"no Deployment yet for {', '.join(absent)}")
+    for stage, deployment in deployments.items():
+        if deployment is not None and replicas_of(deployment) == 0:
+            return Refusal("ScaledToZero", f"{stage} has no replicas; scale its Deployment up to go on")
+        status = (deployment or {}).get("status") or {}
+        if not rolls and status.get("replicas", 0) > status.get("updatedReplicas", 0):
+            return Refusal("Rolling", f"the pods of {stage} are being replaced")
+    return None
+
+
+def _scaled_by_operator(graph: Document, predictor: str) -> str:
+    """The first field by which the operator decides on replicas itself."""
+    spec = graph["spec"]
+    if spec.get("replicas") is not None:
+        return "spec.replicas"
+    for index, candidate in enumerate(spec["predictors"]):
+        if candidate["name"] != predictor:
+            continue
+        where = f"spec.predictors[{index}]"
+        if candidate.get("replicas") is not None:
+            return f"{where}.replicas"
+        for number, component in enumerate(candidate.get("componentSpecs") or ()):
+            for key in ("replicas", "hpaSpec", "kedaSpec"):
+                if component.get(key) is not None:
+                    return f"{where}.componentSpecs[{number}].{key}"
+    return ""
+
+
+def foreign_autoscaler(
+    autoscalers: Sequence[Document], scaled_objects: Sequence[Document], names: Sequence[str]
+) -> str:
+    """The first autoscaler in words that scales one of the Deployments ``names``; empty: none does."""
+    for kind, found in (("HorizontalPodAutoscaler", autoscalers), ("ScaledObject", scaled_objects)):
+        for document in found:
+            target = document["spec"]["scaleTargetRef"]
+            if target.get("kind", "Deployment") == "Deployment" and target["name"] in names:
+                return f"{kind} {document['metadata']['name']} scales {target['name']}"
+    return ""
+
+
+def replicas_of(deployment: Document) -> int:
+    """What a Deployment asks for."""
+    return int(deployment["spec"].get("replicas", 1))
+
+
+def living(pods: Sequence[dict[str, Any]], deployment: str) -> list[dict[str, Any]]:
+    """The pods of a Deployment that are not on their way out."""
+    return [
+        pod
+        for pod in pods
+        if pod["metadata"].get("labels", {}).get("app") == deployment and not pod["metadata"].get("deletionTimestamp")
+    ]
+
+
+def is_ready(pod: Document) -> bool:
+    """Whether Kubernetes sends a pod requests."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def cores_of(pod: Document, container: str) -> int:
+    """The whole cores a container has, as its node has granted them; 0 where none are promised."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    granted = [status.get("resources") for status in statuses if status["name"] == container]
+    asked = [found.get("resources") for found in pod["spec"]["containers"] if found["name"] == container]
+    for resources in (*granted, *asked):
+        quantity = ((resources or {}).get("limits") or {}).get("cpu")
+        if quantity is not None:
+            return int(_cpu(str(quantity)))
+    return 0
+
+
+def _cpu(quantity: str) -> float:
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def resize_trouble(pod: Document) -> str:
+    """Why a pod's new cores are not granted, where its node says so."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] in ("PodResizePending", "PodResizeInProgress") and condition["status"] == "True":
+            return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
+    return ""
