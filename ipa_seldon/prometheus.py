@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from requests import RequestException, Response
 
 WINDOW = 15.0
-"""Seconds that rates are taken over: three scrapes at 5 s, so that one may fail; more would follow a load too late."""
+"""Seconds in which two scrapes are looked for: three at 5 s, so that one may fail."""
 _REQUESTS = "seldon_api_executor_server_requests_seconds"
 Answer = TypeVar("Answer")
 
@@ -48,18 +48,17 @@ class Executor:
         return "{" + ",".join([*pairs, 'service=~"predictions|.*ModelInfer"']) + "}"
 
     def arrivals_query(self, window: float = WINDOW) -> str:
-        """PromQL for the requests per second of all executors, each second's being the mean of ``window`` seconds.
+        """PromQL for the requests per second of all executors, each second's being the mean of its last two scrapes.
 
-        It is the growth of the counters between the scrapes in the window, carried on to its ends. So it follows the
-        load late, by about half a window and at worst by one and a scrape interval, and flattens what is shorter. It
-        takes two scrapes, hence three scrape intervals to outlast one that fails. While scrapes fail the value falls,
-        with three intervals to half of the load, until one scrape is left; then nobody measured.
+        So the load is seen two scrape intervals late at most. ``window`` is how far back the two scrapes may lie: it
+        takes three scrape intervals to outlast one that fails. Until then the last mean is repeated; afterwards nobody
+        measured. (A ``rate`` is the mean over the window: later, flatter, and while scrapes fail too low.)
 
         A counter that starts again at zero with its container is no drop in load: growth is added up on both sides. A
         new series, of a new pod or the first answer with some code, begins with its first scrape: what was counted
         before that is not seen. Before the first answer of all there is no series.
         """
-        return f"sum(rate({_REQUESTS}_count{self.selector}[{_duration(window)}]))"
+        return f"sum(irate({_REQUESTS}_count{self.selector}[{_duration(window)}]))"
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ def test_arrivals_query() -> None:
     """The query sums the rates of a predictor's inference requests, label values escaped; fractions of a second too."""
     count, service = "seldon_api_executor_server_requests_seconds_count", 'service=~"predictions|.*ModelInfer"'
     assert Executor("text", "default").arrivals_query(10) == (
-        f'sum(rate({count}{{deployment_name="text",predictor_name="default",{service}}}[10s]))'
+        f'sum(irate({count}{{deployment_name="text",predictor_name="default",{service}}}[10s]))'
     )
     labels = r'deployment_name="a\"b\\",predictor_name="default",namespace="prod"'
     assert (
-        Executor('a"b\\', "default", "prod").arrivals_query(2.5) == f"sum(rate({count}{{{labels},{service}}}[2500ms]))"
+        Executor('a"b\\', "default", "prod").arrivals_query(2.5) == f"sum(irate({count}{{{labels},{service}}}[2500ms]))"
     )
 
 
