@@ -28,9 +28,10 @@ demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt 
 test: models  ## Run the tests
 	$(BIN)/pytest $(TEST_ARGS)
 
-check: $(STAMP)  ## Format, lint, types, import contract, docs in sync
+check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/hadolint manifests/images/*/Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
@@ -44,11 +45,14 @@ experiments: $(STAMP)  ## Simulate the published pipelines, loads and methods; r
 ablation: $(STAMP)  ## Simulate the published pipelines with our means one by one, and without one of them
 	@$(BIN)/ipa-seldon experiment -f profiling/ablation.yaml --directory reports/ablation --baseline ipa-published $(EXPERIMENTS_ARGS)
 
-docs: $(STAMP)  ## Regenerate the reference pages
+docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
 	$(BIN)/python docs/generate.py
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
+	cd manifests/images/triton-text && ../../../$(BIN)/uv pip compile requirements.in --python-version 3.10 \
+		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
+		--output-file requirements.lock
 
 .PHONY: help setup models demo test check bench experiments ablation docs lock

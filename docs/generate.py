@@ -1,8 +1,11 @@
-"""Write the reference pages from the code, or check that they are in sync (``--check``)."""
+"""Write what is made from the code, or check that it is in sync (``--check``): the reference pages, and the Kubernetes
+documents of every pipeline in ``manifests/pipelines``.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import click
@@ -10,7 +13,8 @@ from click.testing import CliRunner
 
 from ipa_seldon.cli import COMMANDS, cli
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
 def reference() -> str:
@@ -29,19 +33,34 @@ def reference() -> str:
     return "\n".join(pages)
 
 
+def rendered(pipeline: Path) -> str:
+    """What ``ipa-seldon render`` writes for a pipeline file; RuntimeError where it refuses."""
+    words = ["render", "-f", str(pipeline.relative_to(ROOT))]
+    with chdir(ROOT):  # so that no path of this machine gets into what is written
+        result = CliRunner().invoke(cli, words)
+    if result.exit_code:
+        raise RuntimeError(f"{pipeline}: render: {result.stderr or result.exception}")
+    head = (
+        f"# Written by `make docs`: ipa-seldon {' '.join(words)}\n# What is to be replaced: README.md, one folder up.\n"
+    )
+    return head + result.stdout
+
+
 def main() -> int:
-    """Exit code 1 when ``--check`` finds a page out of date."""
+    """Exit code 1 when ``--check`` finds a file out of date."""
     wanted = {
         HERE / "reference.md": reference(),
         HERE / "pipeline.schema.json": CliRunner().invoke(cli, ["schema"]).output,
     }
+    for pipeline in sorted((ROOT / "manifests" / "pipelines").glob("*/pipeline.yaml")):
+        wanted[pipeline.with_name("seldondeployment.yaml")] = rendered(pipeline)
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" not in sys.argv:
         for path in stale:
             path.write_text(wanted[path], encoding="utf-8")
         return 0
     for path in stale:
-        print(f"{path.name} is out of date: run make docs", file=sys.stderr)  # noqa: T201  # a script's own message
+        print(f"{path.relative_to(ROOT)} is out of date: run make docs", file=sys.stderr)  # noqa: T201  # a script's own message
     return 1 if stale else 0
 
 

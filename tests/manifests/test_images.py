@@ -1,0 +1,116 @@
+"""The images hold what the programs in them import, at locked versions. None is built here: that needs a daemon."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipa_seldon import __version__
+from ipa_seldon.schema import SeldonSpec
+from tests.manifests.documents import BASE, MANIFESTS, ROOT, built, only
+
+IMAGES = MANIFESTS / "images"
+UV = Path(sys.executable).with_name("uv")
+DISTRIBUTIONS = {"cv2": "opencv-python-headless"}
+"""Where the name of a package and of its import differ."""
+
+
+def instructions(image: str) -> list[tuple[str, str]]:
+    """(word, rest) of a Dockerfile, lines joined."""
+    text = (IMAGES / image / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
+
+
+def values(image: str, word: str) -> list[str]:
+    """The rests of one word's instructions, in order."""
+    return [rest for found, rest in instructions(image) if found == word]
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Package -> version of a lock file."""
+    pairs = re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(pairs)
+
+
+def resolved(*words: str) -> dict[str, str]:
+    """Package -> version that uv would install; the test fails with uv's words when it finds no such set."""
+    done = subprocess.run([UV, *words, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^ \+ ([a-z0-9-]+)==(\S+)", done.stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize("image", ["ipa-seldon", "triton-text"])
+def test_images_are_pinned_and_run_as_a_number(image: str) -> None:
+    """Every base has a tag that names a release; the last user is a number, and not root's."""
+    for base in values(image, "FROM"):
+        assert re.search(r":[\w.-]*\d+\.\d+", base), base
+    assert int(values(image, "USER")[-1].split(":")[0]) > 0
+
+
+def test_users_agree() -> None:
+    """The adapter's pods run as the user that the image states."""
+    context = only(built(BASE), "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    assert values("ipa-seldon", "USER") == [f"{context['runAsUser']}:{context['runAsGroup']}"]
+
+
+def test_a_cluster_gets_its_part_of_the_lock_file(tmp_path: Path) -> None:
+    """The image's own command resolves, to versions of the lock file alone: what adapter and sidecar import is among
+    them, the Triton of the demo and the development tools are not.
+    """
+    (command,) = (run for run in values("ipa-seldon", "RUN") if "-r pyproject.toml" in run)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "env"], check=True)
+    words = shlex.split(command.replace("/opt/ipa-seldon", str(tmp_path / "env")).replace("--no-cache ", ""))
+    assert words[0] == "uv"
+    found = resolved(*words[1:])
+    assert found.items() <= locked(ROOT / "requirements.lock").items()
+    assert {"click", "highspy", "kubernetes", "prometheus-client", "statsmodels", "tritonclient"} <= set(found)
+    assert not {"nvidia-pytriton", "matplotlib", "onnxruntime", "pytest"} & set(found)
+
+
+def test_what_the_images_are_built_with_is_locked() -> None:
+    """The lock file has, with hashes, what the Dockerfiles take from it by name, and the build back end."""
+    named = re.findall(r"/\^([a-z]+)==/", " ".join(values("ipa-seldon", "RUN") + values("triton-text", "RUN")))
+    assert named == ["uv", "click"]
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for name in (*named, "hatchling"):
+        assert re.search(rf"^{name}==\S+ \\\n    --hash=sha256:", text, re.MULTILINE), name
+
+
+def test_tags_are_the_versions() -> None:
+    """The commands that build the images tag them as the manifests name them."""
+    assert f"-t ipa-seldon:{__version__} ." in (IMAGES / "ipa-seldon" / "Dockerfile").read_text(encoding="utf-8")
+    assert values("triton-text", "FROM")[-1] == SeldonSpec(model_uri="pvc://models").triton_image
+
+
+def imported(folder: Path) -> set[str]:
+    """The top-level modules that a folder's files import from elsewhere."""
+    files = list(folder.rglob("*.py"))
+    own = {file.stem for file in files} | {"triton_python_backend_utils"}
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found - own - set(sys.stdlib_module_names)
+
+
+def test_triton_has_what_the_text_models_import(tmp_path: Path) -> None:
+    """Each import is a locked package, and the lock file resolves for the image's Python 3.10, with hashes."""
+    lock = IMAGES / "triton-text" / "requirements.lock"
+    packages = {DISTRIBUTIONS.get(name, name) for name in imported(ROOT / "model_repository" / "text")}
+    assert packages == {"numpy", "onnxruntime", "opencv-python-headless"}
+    assert packages <= set(locked(lock))
+    found = resolved(
+        *("pip", "install", "--require-hashes", "-r", str(lock), "--target", str(tmp_path)),
+        *("--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_35", "--only-binary", ":all:"),
+    )
+    assert found == locked(lock)

@@ -1,0 +1,54 @@
+"""The pipelines' documents are ones that Seldon's operator runs as they read, and name what these manifests provide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ipa_seldon import __version__
+from ipa_seldon.schema import SeldonSpec
+from ipa_seldon.specs.seldon import SIDECAR
+from ipa_seldon.specs.seldon_operator import containers, nodes, problems
+from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
+from tests.test_published_pipelines import profiles
+
+FOLDER = MANIFESTS / "pipelines"
+
+
+@pytest.fixture(params=PIPELINES, ids=lambda path: path.name)
+def pipeline(request: pytest.FixtureRequest) -> Path:
+    """Each pipeline's folder in turn."""
+    folder: Path = request.param
+    return folder
+
+
+def test_all_published_pipelines_are_here() -> None:
+    """IPA's five, and the demo's."""
+    assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "text"}
+
+
+def test_the_operator_runs_it_as_it_reads(pipeline: Path) -> None:
+    """No problem by the operator's rules; the folder's name is the pipeline's."""
+    deployment = only(read(pipeline / "seldondeployment.yaml"), "SeldonDeployment")
+    assert problems(deployment) == []
+    assert deployment["metadata"]["name"] == pipeline.name
+
+
+def test_models_are_on_the_claim(pipeline: Path) -> None:
+    """Every node's model is in the pipeline's folder of the claim, which the pod for filling mounts too."""
+    claim = only(read(FOLDER / "models-pvc.yaml"), "PersistentVolumeClaim")["metadata"]["name"]
+    (predictor,) = only(read(pipeline / "seldondeployment.yaml"), "SeldonDeployment")["spec"]["predictors"]
+    assert {node["modelUri"] for node in nodes(predictor["graph"])} == {f"pvc://{claim}/{pipeline.name}"}
+    (volume,) = only(read(FOLDER / "models-fill.yaml"), "Pod")["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+
+
+def test_images_are_pinned(pipeline: Path) -> None:
+    """The sidecar's is this version; Triton's has the tag of the default."""
+    (predictor,) = only(read(pipeline / "seldondeployment.yaml"), "SeldonDeployment")["spec"]["predictors"]
+    default = SeldonSpec(model_uri="pvc://models").triton_image
+    for component in predictor["componentSpecs"]:
+        triton, sidecar = containers(component)
+        assert (sidecar["name"], sidecar["image"]) == (SIDECAR, f"ipa-seldon:{__version__}")
+        assert triton["image"] == ("ipa-seldon-triton:24.10" if pipeline.name == "text" else default)
