@@ -259,8 +259,12 @@ def _message(data: bytes) -> str:
         return " ".join(text.split())[:200] or "no reason given"
 
 
-def connect(namespace: str | None = None, on_call: Callable[[Call], None] = lambda _: None, **settings: Any) -> Cluster:
-    """The cluster of KUBECONFIG (or ~/.kube/config), else the one this process runs in; ``settings`` as of Cluster.
+def connect(
+    namespace: str | None = None,
+    on_call: Callable[[Call], None] = lambda _: None,
+    may_write: Callable[[], bool] = lambda: True,
+) -> Cluster:
+    """The cluster of KUBECONFIG (or ~/.kube/config), else the one this process runs in; the rest as of Cluster.
 
     ``namespace`` is by default the context's, or the pod's own. ConfigError when there is neither.
     """
@@ -284,4 +288,4 @@ def connect(namespace: str | None = None, on_call: Callable[[Call], None] = lamb
         raise ConfigError(
             f"no cluster: {' '.join(str(error).split())}; accepted: KUBECONFIG, {path}, or a pod with a service account"
         ) from error
-    return Cluster(ApiClient(chosen), namespace or found or "default", on_call, **settings)
+    return Cluster(ApiClient(chosen), namespace or found or "default", on_call, may_write)

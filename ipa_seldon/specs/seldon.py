@@ -85,7 +85,7 @@ def plan_config_map(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
 
 
 def pipeline_config_map(pipeline: str, file: str, profile: str) -> dict[str, Any]:
-    """The ConfigMap by which an adapter in the cluster knows a pipeline: its file, which names the profile beside it."""
+    """The ConfigMap by which an adapter in the cluster knows a pipeline: its file, and the profile that it names."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
