@@ -14,6 +14,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from ipa_seldon.errors import ConfigError, PlatformError
 
 if TYPE_CHECKING:
@@ -284,7 +286,7 @@ def connect(
         else:
             config.load_incluster_config(client_configuration=chosen)
             found = _ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip() if _ACCOUNT_NAMESPACE.exists() else None
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
             f"no cluster: {' '.join(str(error).split())}; accepted: KUBECONFIG, {path}, or a pod with a service account"
         ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
@@ -13,12 +15,20 @@ LONGEST_MESSAGE = 1024
 """Characters that Kubernetes accepts."""
 
 
-def post_event(
-    cluster: Cluster, about: Mapping[str, Any], severity: Literal["Normal", "Warning"], reason: str, message: str
-) -> None:
-    """An Event about the object ``about``; ``reason`` in one CamelCase word."""
+@dataclass(frozen=True)
+class Words:
+    """What is said: ``reason`` in one CamelCase word, ``message`` in a sentence."""
+
+    severity: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def post_event(cluster: Cluster, about: Mapping[str, Any], words: Words, key: str | None = None) -> None:
+    """An Event about the object ``about``; with a ``key`` ApiError 409 where one with that key was posted before."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     metadata = about["metadata"]
+    suffix = uuid4().hex if key is None else hashlib.sha256(f"{metadata.get('uid')} {key}".encode()).hexdigest()
     involved = {
         "apiVersion": about["apiVersion"],
         "kind": about["kind"],
@@ -30,11 +40,11 @@ def post_event(
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name']}.{uuid4().hex[:16]}", "namespace": cluster.namespace},
+        "metadata": {"name": f"{metadata['name']}.{suffix[:16]}", "namespace": cluster.namespace},
         "involvedObject": involved,
-        "type": severity,
-        "reason": reason,
-        "message": message[:LONGEST_MESSAGE],
+        "type": words.severity,
+        "reason": words.reason,
+        "message": words.message[:LONGEST_MESSAGE],
         "source": {"component": MANAGER},
         "reportingComponent": MANAGER,
         "reportingInstance": MANAGER,

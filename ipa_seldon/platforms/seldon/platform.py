@@ -152,11 +152,14 @@ class SeldonPlatform:
             reasons = "; ".join(f"{stage}: {why}" for stage, why in step.waiting.items())
             if self._revert(view, current, f"not running after {self._options.patience:g} s: {reasons}"):
                 return
-        if not step.done:
-            self._voice.condition(view.graph, True, "Progressing", f"on the way to {words}")
-            self._write(view, current, step)
-        else:
+        if step.done:
             self._voice.condition(view.graph, True, "AsPlanned", words)
+            return
+        if current.settled is None:
+            self._announce(view, current)
+        else:
+            self._voice.condition(view.graph, True, "Repairing", words)
+        self._write(view, current, step)
 
     def _judge(self, view: View, current: Record) -> None:
         before, after = current.violations, self._violations()
@@ -220,9 +223,11 @@ class SeldonPlatform:
             raise RefusedError(f"Reverted: {plan_words(plan)} was taken back and is not tried again yet")
         if view.record is None or not same_plan(view.record.plan, plan):
             self._commit(view, plan)
+        elif view.record.settled is None:  # committed by a write whose answer was lost
+            self._announce(view, view.record)
 
     def _commit(self, view: View, plan: Plan) -> None:
-        before = self._plan(view)
+        before = view.running(self._pipeline)
         kept = view.record or Record(before, self._now, "", healthy=before or None)
         violations = self._violations()
         committed = replace(
@@ -230,11 +235,16 @@ class SeldonPlatform:
         )
         step = next_step(self._pipeline, plan, self._states(view))
         self.waiting = step.waiting
-        self._voice.condition(view.graph, True, "Progressing", f"on the way to {plan_words(plan)}")
         self._write(view, committed, step, commit=True)
-        self._voice.event(
-            view.graph, "Normal", "Applied", f"{plan_words(before) or 'nothing known'} -> {plan_words(plan)}"
-        )
+        self._announce(view, committed)
+
+    def _announce(self, view: View, committed: Record) -> None:
+        """Say once that a plan is under way: an Event that there is one of, then the condition that marks it said."""
+        words = plan_words(committed.plan)
+        progressing = ("Progressing", f"on the way to {words}")
+        if not self._voice.has(view.graph, *progressing):
+            self._voice.event(view.graph, "Normal", "Applied", words, key=f"{words} {committed.since}")
+            self._voice.condition(view.graph, True, *progressing)
 
     def _adopted(self, view: View) -> View:
         """The view after what somebody else has changed became the plan, and pauses where that is wanted."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Literal
 
 from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS, ApiError, Cluster, Document
-from ipa_seldon.cluster.events import post_event
+from ipa_seldon.cluster.events import Words, post_event
 
 CONDITION = "ipa.seldon.io/condition"
 RECOMMENDED = "ipa.seldon.io/recommended"
@@ -28,6 +29,11 @@ class Voice:
     def reason(self, graph: Document) -> str:
         """The reason of the condition that a graph has; empty without one."""
         return str(_condition(graph).get("reason", ""))
+
+    def has(self, graph: Document, reason: str, message: str) -> bool:
+        """Whether a graph has the condition."""
+        found = _condition(graph)
+        return (found.get("reason"), found.get("message")) == (reason, message)
 
     def condition(self, graph: Document, adapting: bool, reason: str, message: str) -> bool:
         """Set the condition ``Adapting`` where it differs from the one there; returns whether it did."""
@@ -51,14 +57,22 @@ class Voice:
         except ApiError as error:
             self._say(f"{name}: cannot be annotated: {error}")
 
-    def event(self, graph: Document, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Post an Event about a graph, and say it."""
+    def event(
+        self,
+        graph: Document,
+        severity: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        key: str | None = None,
+    ) -> None:
+        """Post an Event about a graph, and say it; of those with the same ``key`` one alone is posted."""
         name = graph["metadata"]["name"]
         self._say(f"{name}: {reason}: {message}")
         try:
-            post_event(self._cluster, graph, severity, reason, message)
+            post_event(self._cluster, graph, Words(severity, reason, message), key)
         except ApiError as error:
-            self._say(f"{name}: no Event could be posted: {error}")
+            if error.code != HTTPStatus.CONFLICT:
+                self._say(f"{name}: no Event could be posted: {error}")
 
 
 def _condition(graph: Document) -> dict[str, str]:

@@ -1,0 +1,546 @@
+"""The platform on a cluster: what it reads and writes, in which order, what it leaves alone, and what it survives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
+from ipa_seldon.errors import PlatformError, RefusedError
+from ipa_seldon.specs.observed import PAUSED
+from tests.cluster.emulator import Emulator
+from tests.cluster.world import START, World, door, toy_plan, world_of
+
+WRITES = ("create", "update", "patch", "delete")
+
+
+@pytest.fixture
+def world(emulator: Emulator, kubeconfig: Path) -> Iterator[World]:
+    """A pipeline that has come up: two pods of ``double``, one of ``increment``, all light."""
+    with world_of(door(kubeconfig), kubeconfig) as made:
+        made.deploy()
+        emulator.clear_calls()
+        yield made
+
+
+def test_what_runs_is_observed_with_four_reads(world: World, emulator: Emulator) -> None:
+    """The plan is what Deployments and the plan ConfigMap state; nothing is written while nothing is to change, and a
+    round costs four calls at most.
+    """
+    platform = world.adapter()
+    observation = platform.observe(world.now)
+    assert dict(observation.plan) == dict(START)
+    assert observation.arrivals == (10.0,) * 60
+    world.apply(platform, toy_plan(("light", 2, 1, 2)))
+    world.arrive(platform)
+    world.tick(platform, 15)
+    world.run_cluster()
+    emulator.clear_calls()
+    for _ in range(5):
+        platform.observe(world.now)
+    adapter = [call for call in emulator.calls if call.verb]
+    assert len(adapter) <= 5 * 4
+    assert not [call for call in adapter if call.verb in WRITES]
+
+
+def test_replicas_go_through_the_scale_alone(world: World, emulator: Emulator) -> None:
+    """More and fewer replicas: a PATCH of the Deployment's scale; no pod that stays is replaced, the SeldonDeployment's
+    spec is not touched, and the field manager is ours.
+    """
+    pods = {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    generation = world.document()["metadata"]["generation"]
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 4)))
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 4, 1, 1)
+    assert pods <= {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    world.apply(platform, START)
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 2, 1, 1)
+    assert world.document()["metadata"]["generation"] == generation
+    scaled = [call for call in emulator.calls if call.verb in WRITES and call.resource.startswith("deployments")]
+    assert [(call.verb, call.resource, call.manager) for call in scaled] == [
+        ("patch", "deployments/scale", "ipa-seldon")
+    ] * 2
+
+
+def test_variant_and_batch_go_through_the_plan_alone(world: World, emulator: Emulator) -> None:
+    """One PATCH of the plan ConfigMap tells all sidecars; Deployments and pods are left as they are."""
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 2, 1, 4)))
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 2, 1, 4)
+    written = {call.resource for call in emulator.calls if call.verb in WRITES}
+    assert written == {"configmaps", "seldondeployments", "events"}
+
+
+def test_cores_are_changed_in_place(world: World, emulator: Emulator) -> None:
+    """Pods are resized before the plan tells them to use more; the same pods go on."""
+    pods = {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("heavy", 2, 4)))
+    world.arrive(platform)
+    assert world.running()["double"] == ("heavy", 2, 4, 1)
+    assert pods == {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    resized = {call.name for call in emulator.calls if call.resource == "pods/resize"}
+    assert resized == pods
+    assert world.events("RollingForCores") == []
+
+
+def test_where_pods_cannot_be_resized_they_are_replaced_and_that_is_announced(world: World, emulator: Emulator) -> None:
+    """Before Kubernetes 1.33 the template's cores change: a Warning says so before it happens, the stage's pods are
+    replaced one by one, and the plan arrives, up and down again.
+    """
+    emulator.resize_supported = False
+    pods = {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    platform = world.adapter()
+    for plan, expected in ((toy_plan(("light", 2, 2)), 2), (START, 1)):
+        world.apply(platform, plan)
+        world.arrive(platform, 60)
+        assert world.running()["double"] == ("light", 2, expected, 1)
+        assert not pods & {pod["metadata"]["name"] for pod in world.pod_documents("double")}
+    assert len(world.events("RollingForCores")) == 2
+    assert world.running()["increment"] == ("light", 1, 1, 1)
+
+
+def test_a_heavier_variant_waits_for_its_replicas(world: World) -> None:
+    """The scale first; the plan document changes once four pods are ready, and replicas fall once all serve."""
+    platform = world.adapter()
+    world.pods.hold()
+    world.apply(platform, toy_plan(("heavy", 4)))
+    world.tick(platform, 5)
+    assert world.deployment("double")["spec"]["replicas"] == 4
+    assert world.plan_document()["stages"]["double"]["variant"] == "light"
+    assert platform.waiting == {"double": "2 of 4 pods are ready for heavy"}
+    assert world.condition()["reason"] == "Progressing"
+    world.pods.release()
+    world.arrive(platform)
+    assert world.running()["double"] == ("heavy", 4, 1, 1)
+    world.pods.stuck = lambda _: True
+    world.apply(platform, START)
+    world.tick(platform, 5)
+    assert world.plan_document()["stages"]["double"]["variant"] == "light"
+    assert world.deployment("double")["spec"]["replicas"] == 4
+    world.pods.stuck = lambda _: False
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 2, 1, 1)
+
+
+def test_every_change_is_an_event_and_the_condition_follows(world: World) -> None:
+    """Applied with both plans in words, then Progressing, then AsPlanned: each once, however many rounds it takes."""
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("heavy", 3)))
+    world.arrive(platform)
+    world.tick(platform, 5)
+    (event,) = world.events()
+    assert event["reason"] == "Applied"
+    assert event["type"] == "Normal"
+    assert event["message"] == "double heavy x3 (1 core, batch 1); increment light x1 (1 core, batch 1)"
+    condition = world.condition()
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Adapting", "True", "AsPlanned")
+    assert condition["message"] == "double heavy x3 (1 core, batch 1); increment light x1 (1 core, batch 1)"
+
+
+# ---- refusals
+
+
+def _component(change: dict[str, object]) -> object:
+    def edit(graph: dict[str, object]) -> None:
+        graph["spec"]["predictors"][0]["componentSpecs"][0].update(change)  # type: ignore[index]
+
+    return edit
+
+
+REFUSED = {
+    "hpa": (_component({"hpaSpec": {"maxReplicas": 3}}), "ReplicasInSpec", "componentSpecs[0].hpaSpec"),
+    "keda": (_component({"kedaSpec": {"triggers": []}}), "ReplicasInSpec", "componentSpecs[0].kedaSpec"),
+    "component": (_component({"replicas": 2}), "ReplicasInSpec", "componentSpecs[0].replicas"),
+    "spec": (lambda graph: graph["spec"].update(replicas=2), "ReplicasInSpec", "spec.replicas"),
+    "predictor": (
+        lambda graph: graph["spec"]["predictors"][0].update(replicas=2),
+        "ReplicasInSpec",
+        "spec.predictors[0].replicas",
+    ),
+    "paused": (
+        lambda graph: graph["metadata"].setdefault("annotations", {}).update({PAUSED: "night shift"}),
+        "Paused",
+        "night shift",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_graph_forbids_is_left_alone_and_told_once(emulator: Emulator, kubeconfig: Path, case: str) -> None:
+    """No write to Deployments, pods or the plan; RefusedError, one Event, a condition, the reason for the metric; and
+    it goes on once the hindrance is gone.
+    """
+    change, reason, words = REFUSED[case]
+    with world_of(door(kubeconfig), kubeconfig) as world:
+        world.deploy(change=change)  # type: ignore[arg-type]
+        platform = world.adapter()
+        emulator.clear_calls()
+        for _ in range(3):
+            world.tick(platform)
+            with pytest.raises(RefusedError, match=reason):
+                world.apply(platform, toy_plan(("light", 5)))
+        assert platform.refusal is not None
+        assert platform.refusal.reason == reason
+        assert words in platform.refusal.message
+        written = {call.resource for call in emulator.calls if call.verb in WRITES}
+        assert written == {"seldondeployments", "events"}
+        (event,) = world.events()
+        assert (event["type"], event["reason"]) == ("Warning", reason)
+        assert words in event["message"]
+        assert world.condition()["status"] == "False"
+        whole = world.document()
+        whole["metadata"]["annotations"].pop(PAUSED, None)
+        for holder in (
+            whole["spec"],
+            *whole["spec"]["predictors"],
+            whole["spec"]["predictors"][0]["componentSpecs"][0],
+        ):
+            for key in ("replicas", "hpaSpec", "kedaSpec"):
+                holder.pop(key, None)
+        world.cluster.update(SELDON_DEPLOYMENTS, "toy", whole)
+        world.run_cluster()
+        world.apply(platform, toy_plan(("light", 5)))
+        world.arrive(platform)
+        assert world.running()["double"][1] == 5
+
+
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_a_foreign_autoscaler_is_not_fought(world: World, emulator: Emulator, kind: str) -> None:
+    """Its Deployment is left alone, whether it has scaled already or not; deleting it lets the adapter go on."""
+    emulator.register("keda.sh", "v1alpha1", "scaledobjects")
+    name = world.deployment("double")["metadata"]["name"]
+    resource = AUTOSCALERS if kind == "hpa" else SCALED_OBJECTS
+    target = {"kind": "Deployment", "name": name}
+    scaler = {
+        "apiVersion": f"{resource.group}/{resource.version}",
+        "kind": "HorizontalPodAutoscaler" if kind == "hpa" else "ScaledObject",
+        "metadata": {"name": "theirs"},
+        "spec": {"scaleTargetRef": target},
+    }
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 3)))
+    world.arrive(platform)
+    world.cluster.create(resource, scaler)
+    with pytest.raises(RefusedError, match=r"ForeignAutoscaler: .* theirs scales toy-default-0-double"):
+        world.apply(platform, toy_plan(("light", 5)))
+    world.scale("double", 6)
+    world.tick(platform, 3)
+    assert world.deployment("double")["spec"]["replicas"] == 6
+    assert len(world.events("ForeignAutoscaler")) == 1
+    assert world.condition()["reason"] == "ForeignAutoscaler"
+    world.delete(resource, "theirs")
+    world.tick(platform, 2)
+    assert platform.refusal is None
+    assert dict(platform.observe(world.now).plan) == dict(toy_plan(("light", 6)))
+
+
+def test_a_roll_of_somebody_elses_is_waited_for(world: World) -> None:
+    """While pods are being replaced for a new image nothing is changed; afterwards the adapter goes on."""
+    platform = world.adapter()
+    world.tick(platform)
+    graph = world.document()
+    graph["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]["image"] = "triton:2"
+    world.cluster.update(SELDON_DEPLOYMENTS, "toy", graph)
+    world.pods.hold()
+    world.run_cluster()
+    with pytest.raises(RefusedError, match="Rolling: the pods of double are being replaced"):
+        world.apply(platform, toy_plan(("light", 4)))
+    assert world.deployment("double")["spec"]["replicas"] == 2
+    world.pods.release()
+    world.run_cluster(8)
+    world.apply(platform, toy_plan(("light", 4)))
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 4, 1, 1)
+
+
+def test_what_is_scaled_to_zero_stays_there(world: World) -> None:
+    """Somebody has switched the stage off: it is left so, and taken up where he scales it to."""
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 3)))
+    world.arrive(platform)
+    world.scale("double", 0)
+    world.tick(platform, 3)
+    assert platform.refusal is not None
+    assert platform.refusal.reason == "ScaledToZero"
+    assert world.deployment("double")["spec"]["replicas"] == 0
+    world.scale("double", 2)
+    world.tick(platform, 3)
+    assert platform.refusal is None
+    assert dict(platform.observe(world.now).plan) == dict(START)
+
+
+def test_a_missing_graph_and_a_missing_deployment_are_told(world: World) -> None:
+    """A SeldonDeployment that is not there is one line; one whose Deployments are not there yet is waited for."""
+    with pytest.raises(PlatformError, match="no SeldonDeployment 'other' in namespace 'default'"):
+        world.adapter(graph="other").observe(world.now)
+    platform = world.adapter(predictor="absent")
+    platform.observe(world.now)
+    assert platform.refusal is not None
+    assert platform.refusal.reason == "NotDeployed"
+
+
+# ---- other hands
+
+
+@pytest.mark.parametrize("edits", ["adopt", "pause"])
+def test_a_manual_scale_becomes_the_plan_or_pauses(world: World, edits: str) -> None:
+    """The edit is never undone. Adopted, it is the plan from now on; else the graph is paused with the reason, and goes
+    on from the edit once the annotation is removed.
+    """
+    platform = world.adapter(edits=edits)
+    world.apply(platform, toy_plan(("light", 3)))
+    world.arrive(platform)
+    world.scale("double", 5)
+    world.tick(platform, 3)
+    assert world.deployment("double")["spec"]["replicas"] == 5
+    (event,) = world.events("Edited")
+    assert "replicas were changed from 3 to 5" in event["message"]
+    if edits == "pause":
+        with pytest.raises(RefusedError, match=r"Paused: .*replicas were changed from 3 to 5"):
+            world.apply(platform, START)
+        world.annotate(PAUSED, None)
+        world.tick(platform, 2)
+    assert platform.refusal is None
+    assert dict(platform.observe(world.now).plan) == dict(toy_plan(("light", 5)))
+    world.apply(platform, START)
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 2, 1, 1)
+
+
+def test_an_edited_plan_document_becomes_the_plan(world: World) -> None:
+    """As does one that `kubectl apply` of the rendered documents brought back."""
+    from ipa_seldon.specs.desired import KEY, plan_document, pod_plans
+    from ipa_seldon.specs.seldon import plan_name
+
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("heavy", 2)))
+    world.arrive(platform)
+    text = plan_document(pod_plans(world.pipeline, START))
+    world.cluster.patch(CONFIG_MAPS, plan_name("toy"), {"data": {KEY: text}})
+    world.tick(platform, 2)
+    assert dict(platform.observe(world.now).plan) == dict(START)
+    assert len(world.events("Edited")) == 1
+    world.cluster.patch(CONFIG_MAPS, plan_name("toy"), {"data": {KEY: "spoilt"}})
+    world.tick(platform, 2)
+    assert platform.refusal is not None
+    assert platform.refusal.reason == "Edited"
+
+
+def test_a_scale_between_look_and_write_is_not_lost(world: World, emulator: Emulator) -> None:
+    """Somebody scales just before our PATCH: it is refused by its version, and the next look finds the edit."""
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 3)))
+    world.arrive(platform)
+    world.apply(platform, toy_plan(("light", 4)))
+    stale = world.deployment("double")
+    world.scale("double", 7)
+    from ipa_seldon.cluster.api import ApiError
+    from ipa_seldon.platforms.seldon.writes import write_replicas
+
+    with pytest.raises(ApiError) as raised:
+        write_replicas(world.cluster, stale, 4)
+    assert raised.value.code == 409
+    world.tick(platform, 3)
+    assert world.deployment("double")["spec"]["replicas"] == 7
+    assert len(world.events("Edited")) == 1
+
+
+# ---- safe rollouts
+
+
+def test_a_plan_that_does_not_become_ready_is_taken_back(world: World) -> None:
+    """After its patience the last plan that ran is back, with a Warning that says why; it is not tried again at once,
+    but another is, and in time the same too.
+    """
+    platform = world.adapter()
+    world.pods.hold()
+    world.apply(platform, toy_plan(("light", 5)))
+    world.tick(platform, 60)
+    (event,) = world.events("Reverted")
+    assert event["type"] == "Warning"
+    assert "not running after 100 s: double: 2 of 5 pods are ready for light" in event["message"]
+    world.pods.release()
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 2, 1, 1)
+    with pytest.raises(RefusedError, match=r"Reverted: .* was taken back and is not tried again yet"):
+        world.apply(platform, toy_plan(("light", 5)))
+    assert len(world.events("Reverted")) == 1
+    world.apply(platform, toy_plan(("light", 4)))
+    world.arrive(platform)
+    world.now += 700
+    platform.observe(world.now)
+    world.apply(platform, toy_plan(("light", 5)))
+    world.arrive(platform)
+    assert world.running()["double"] == ("light", 5, 1, 1)
+
+
+@pytest.mark.parametrize(("rate", "reverted"), [(150.0, True), (1000.0, False)])
+def test_a_plan_under_which_violations_rise_is_taken_back(world: World, rate: float, reverted: bool) -> None:
+    """At the end of its probation; but not where the load is beyond what the plan before would carry."""
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 2, 1, 2), ("light", 2)))
+    world.arrive(platform)
+    world.tick(platform, 15)
+    world.apply(platform, toy_plan(("heavy", 2), ("light", 2)))
+    world.arrive(platform)
+    world.load.missed, world.load.rate = 0.3, rate
+    world.tick(platform, 5)
+    assert world.events("Reverted") == []
+    world.tick(platform, 15)
+    world.arrive(platform)
+    events = world.events("Reverted")
+    assert [("30.0% of the requests missed the SLO, 0.0% before" in e["message"]) for e in events] == [True] * reverted
+    assert world.running()["double"] == (("light", 2, 1, 2) if reverted else ("heavy", 2, 1, 1))
+
+
+def test_without_a_measure_of_violations_a_plan_proves_itself_by_running(world: World) -> None:
+    """Prometheus away, or no request: no revert, and the next plan can fall back on this one."""
+    world.load.missed = None
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("heavy", 2)))
+    world.arrive(platform)
+    world.tick(platform, 15)
+    world.pods.hold()
+    world.apply(platform, toy_plan(("heavy", 5)))
+    world.tick(platform, 60)
+    world.pods.release()
+    world.arrive(platform)
+    assert world.running()["double"] == ("heavy", 2, 1, 1)
+
+
+def test_only_recommended(world: World, emulator: Emulator) -> None:
+    """Nothing but an annotation and an Event for each new recommendation; what runs is observed as ever."""
+    platform = world.adapter(acts=False)
+    emulator.clear_calls()
+    for plan in (toy_plan(("heavy", 4)), toy_plan(("heavy", 4)), toy_plan(("light", 1))):
+        with pytest.raises(RefusedError, match="only recommended: double"):
+            world.apply(platform, plan)
+        world.tick(platform, 2)
+    assert dict(platform.observe(world.now).plan) == dict(START)
+    assert len(world.events("Recommended")) == 2
+    assert {call.resource for call in emulator.calls if call.verb in WRITES} == {"seldondeployments", "events"}
+    assert world.running()["double"] == ("light", 2, 1, 1)
+
+
+# ---- faults
+
+
+TARGET = toy_plan(("heavy", 3, 2), ("light", 2, 1, 2))
+EXPECTED = {"double": ("heavy", 3, 2, 1), "increment": ("light", 2, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"code": 429, "retry_after": 0, "times": 3},
+        {"code": 500, "times": 3},
+        {"code": 503, "after": True},
+        {"code": 409},
+        {"code": 409, "times": 6},
+        {"cut": True},
+        {"cut": True, "after": True},
+        {"delay": 1.5},
+    ],
+    ids=lambda fault: "-".join(f"{key}={value}" for key, value in fault.items()),
+)
+def test_faults_of_the_api_server_lose_and_double_nothing(
+    world: World, emulator: Emulator, fault: dict[str, object]
+) -> None:
+    """Every kind of call fails on the way to a plan, before or after it was done, some for longer than it is tried
+    again: the plan runs in the end, once; as many pods as planned, and one Applied.
+    """
+    platform = world.adapter()
+    for verb, resource in (
+        ("get", "seldondeployments"),
+        ("list", "deployments"),
+        ("list", "pods"),
+        ("get", "configmaps"),
+        ("patch", "configmaps"),
+        ("patch", "deployments/scale"),
+        ("patch", "pods/resize"),
+        ("patch", "seldondeployments"),
+        ("get", "pods/proxy"),
+    ):
+        emulator.fail(verb=verb, resource=resource, **fault)  # type: ignore[arg-type]
+    world.persist(lambda: world.apply(platform, TARGET))
+    for _ in range(40):
+        world.persist(lambda: world.tick(platform))
+    assert world.running() == EXPECTED
+    assert dict(platform.observe(world.now).plan) == dict(TARGET)
+    assert len(world.events("Applied")) == 1
+    assert world.events("Edited") == []
+
+
+def test_killed_anywhere_another_adapter_goes_on(world: World, emulator: Emulator) -> None:
+    """The adapter dies at its k-th call, for every k on the way to a plan, each call done or not done; the next adapter
+    brings the plan about. Between two deaths pods come and go as they please.
+    """
+    counted = world.adapter()
+    emulator.clear_calls()
+    world.apply(counted, TARGET)
+    world.arrive(counted)
+    calls = len(emulator.calls)
+    assert calls > 20
+    for death, done in itertools.product(range(0, calls, 3), (False, True)):
+        back = world.adapter()
+        world.persist(lambda back=back: world.apply(back, START))  # type: ignore[misc]
+        world.arrive(back)
+        platform = world.adapter(Dying(world.cluster, death, done))  # type: ignore[arg-type]
+        try:
+            world.apply(platform, TARGET)
+            for _ in range(30):
+                world.tick(platform)
+        except Killed:
+            pass
+        heir = world.adapter()
+        plan = heir.observe(world.now).plan
+        assert dict(plan) in (dict(START), dict(TARGET))
+        world.apply(heir, TARGET)
+        world.arrive(heir)
+        assert world.running() == EXPECTED, (death, done)
+        assert world.events("Edited") == []
+
+
+class Killed(BaseException):
+    """The process is gone: nothing catches this."""
+
+
+class Dying:
+    """A cluster door of an adapter that is killed at a call, before it is sent or after."""
+
+    def __init__(self, cluster: Cluster, death: int, done: bool) -> None:
+        self._cluster = cluster
+        self._left = death
+        self._done = done
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._cluster, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: object, **options: object) -> object:
+            self._left -= 1
+            if self._left < 0 and not self._done:
+                raise Killed
+            answer = found(*arguments, **options)
+            if self._left < 0:
+                raise Killed
+            return answer
+
+        return call
+
+
+def test_nothing_is_ever_deleted(world: World, emulator: Emulator) -> None:
+    """Over scaling, switching, resizing, reverting and refusing: not one DELETE."""
+    platform = world.adapter()
+    for plan in (TARGET, START, toy_plan(("heavy", 1))):
+        world.apply(platform, plan)
+        world.arrive(platform)
+    assert "delete" not in {call.verb for call in emulator.calls}
