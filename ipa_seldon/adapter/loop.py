@@ -47,29 +47,30 @@ class PipelineLoop:
         self._leadership = leadership
         self._metrics = metrics
         self._say = say
+        self.name = platform.name
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=platform.name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.beat = time.monotonic()
         """When the loop last came round, in the clock of time.monotonic()."""
 
     def start(self) -> None:
         """Begin."""
-        self._metrics.add(self._platform.name)
+        self._metrics.add(self.name)
         self._thread.start()
 
     def stop(self) -> None:
         """End after the round under way, and wait for that."""
         self._stopping.set()
         self._thread.join()
-        self._metrics.remove(self._platform.name)
+        self._metrics.remove(self.name)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 drive(self._controller, self._interval, self._wait)
             except Exception:  # a fault of ours: it is told and counted, and the pipeline is adapted on
-                self._metrics.crashes.labels(self._platform.name).inc()
-                self._say(f"{self._platform.name}: begun again after a fault:\n{traceback.format_exc()}")
+                self._metrics.crashes.labels(self.name).inc()
+                self._say(f"{self.name}: begun again after a fault:\n{traceback.format_exc()}")
                 self._stopping.wait(AGAIN)
 
     def _wait(self, seconds: float) -> bool:
@@ -79,7 +80,7 @@ class PipelineLoop:
             self.beat = now = time.monotonic()
             if self._leadership.held:
                 refusal = self._platform.refusal
-                self._metrics.stands(self._platform.name, refusal.reason if refusal else "", self._platform.waiting)
+                self._metrics.stands(self.name, refusal.reason if refusal else "", self._platform.waiting)
                 if now >= due:
                     return False
                 if self._platform.waiting:
@@ -91,4 +92,4 @@ class PipelineLoop:
         try:
             self._platform.advance(time.time())
         except IpaSeldonError as error:
-            self._say(f"{self._platform.name}: {error}")
+            self._say(f"{self.name}: {error}")

@@ -52,19 +52,19 @@ class Adapter:
         self._settings = settings
         self._say = say
         self._logs = ExitStack()
+        named = files(settings.paths) if settings.paths else None
         self.metrics = AdapterMetrics()
         reading = connect(settings.namespace, self._count)
         self.lease = Lease(reading, LEASE, f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}")
         self.cluster: Cluster = connect(settings.namespace, self._count, lambda: self.lease.held)
+        self.sources: Callable[[], list[Source]] = named or config_maps(self.cluster)
         self._prometheus = Prometheus(settings.prometheus)
 
-    def sources(self) -> Callable[[], list[Source]]:
-        """Where the pipelines come from."""
-        return files(self._settings.paths) if self._settings.paths else config_maps(self.cluster)
-
-    def loop(self, source: Source) -> PipelineLoop:
-        """The loop of one pipeline; ConfigError when its file cannot be used."""
+    def loop(self, source: Source) -> PipelineLoop | None:
+        """The loop of one pipeline, None when its mode is off; ConfigError when its file cannot be used."""
         config = self._config(source)
+        if seldon_spec(config).mode == "off":
+            return None
         platform = seldon_platform(config, self.cluster, self._load(config), self._say)
         listeners = [lambda decision: self._tell(config.name, decision)]
         if self._settings.audit is not None:
@@ -103,7 +103,7 @@ def run_adapter(settings: AdapterSettings, port: int, say: Callable[[str], None]
     """Adapt until SIGINT or SIGTERM; ConfigError when a named file cannot be used, or there is no cluster."""
     listener = listen("0.0.0.0", port)  # noqa: S104  # probes come from outside the pod
     adapter = Adapter(settings, say)
-    service = Service(adapter.sources(), adapter.loop, adapter.lease, adapter.metrics, say)
+    service = Service(adapter.sources, adapter.loop, adapter.lease, adapter.metrics, say)
     app = create_app(service, adapter.metrics)
     try:
         where = f"namespace {adapter.cluster.namespace!r}"

@@ -10,24 +10,24 @@ from contextlib import suppress
 from ipa_seldon.adapter.loop import PipelineLoop
 from ipa_seldon.adapter.sources import Source
 from ipa_seldon.cluster.lease import RENEWAL, Lease
-from ipa_seldon.errors import IpaSeldonError, PlatformError
+from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
 from ipa_seldon.telemetry.metrics import AdapterMetrics
 
-LOOK = 10.0
+LOOK = 5.0
 """Seconds between two looks for pipelines."""
 SILENT = 120.0
 """Seconds without a sign of a loop after which it counts as dead."""
 
 
 class Service:
-    """``sources()`` are the pipelines there are, ``build(source)`` makes the loop of one; ``say`` gets a line for every
-    change. Runs in two threads beside those of the loops.
+    """``sources()`` are the pipelines there are, ``build(source)`` makes the loop of one, None where it is off; ``say``
+    gets a line for every change. Runs in two threads beside those of the loops.
     """
 
     def __init__(
         self,
         sources: Callable[[], list[Source]],
-        build: Callable[[Source], PipelineLoop],
+        build: Callable[[Source], PipelineLoop | None],
         lease: Lease,
         metrics: AdapterMetrics,
         say: Callable[[str], None],
@@ -106,6 +106,7 @@ class Service:
         """A loop of the source as it is now; while that cannot be read, the one before it goes on."""
         try:
             loop = self._build(source)
+            self._check_alone(source, loop)
         except IpaSeldonError as error:
             self._metrics.invalid.labels(source.name).set(1)
             going = "; what it said before is followed" if source.name in self._loops else ""
@@ -113,8 +114,17 @@ class Service:
             return
         self._metrics.invalid.labels(source.name).set(0)
         self._end(source.name)
+        if loop is None:
+            self._say(f"{source.name}: off")
+            return
         self._loops[source.name] = loop
         loop.start()
+
+    def _check_alone(self, source: Source, loop: PipelineLoop | None) -> None:
+        """ConfigError where two files are about one graph: they would undo each other's plans."""
+        for name, other in self._loops.items():
+            if loop is not None and name != source.name and other.name == loop.name:
+                raise ConfigError(f"{source.name}: SeldonDeployment {loop.name!r} is adapted by {name} already")
 
     def _end(self, name: str) -> None:
         loop = self._loops.pop(name, None)

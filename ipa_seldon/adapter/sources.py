@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ipa_seldon.bootstrap import seldon_spec
 from ipa_seldon.cluster.api import CONFIG_MAPS, Cluster, Document
 from ipa_seldon.config import Config, read_config
 from ipa_seldon.errors import ConfigError
@@ -23,9 +24,15 @@ class Source:
 
 
 def files(paths: Iterable[Path]) -> Callable[[], list[Source]]:
-    """Files, read once."""
-    found = [Source(str(path), "", lambda path=path: read_config(path)) for path in paths]  # type: ignore[misc]
+    """Files, read once and now; ConfigError when one cannot be used."""
+    found = [_file(path) for path in paths]
     return lambda: found
+
+
+def _file(path: Path) -> Source:
+    config = read_config(path)
+    seldon_spec(config)
+    return Source(str(path), "", lambda: config)
 
 
 def config_maps(cluster: Cluster) -> Callable[[], list[Source]]:

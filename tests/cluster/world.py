@@ -153,6 +153,10 @@ class World:
         with new_client_from_config(str(self.kubeconfig)) as client:
             client.rest_client.request("DELETE", client.configuration.host + path, headers=client.default_headers)
 
+    def delete_plan(self) -> None:
+        """Delete the plan ConfigMap."""
+        self.delete(CONFIG_MAPS, plan_name(self.graph))
+
     def deployment(self, stage: str) -> dict[str, Any]:
         """The Deployment of a stage."""
         (found,) = (

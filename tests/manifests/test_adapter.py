@@ -106,19 +106,22 @@ def test_what_is_mounted_exists() -> None:
 
 
 def test_rights_are_narrow_and_bound_to_the_pods() -> None:
-    """One Role in the namespace, without a wildcard, Secrets or rights to give rights; bound to the pods' account."""
+    """Roles in the namespace, without a wildcard, Secrets or rights to give rights; the adapter's is bound to its pods'
+    account, the sidecars', which only reads, to the account that pods have by default.
+    """
     documents = built(BASE)
     assert not {"ClusterRole", "ClusterRoleBinding"} & {document["kind"] for document in documents}
-    role, binding = only(documents, "Role"), only(documents, "RoleBinding")
-    for rule in role["rules"]:
+    role = only(documents, "Role", "ipa-seldon-adapter")
+    sidecar = only(documents, "Role", "ipa-seldon-sidecar")
+    for rule in role["rules"] + sidecar["rules"]:
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
         assert not {"secrets", "roles", "rolebindings", "serviceaccounts"} & set(rule["resources"])
         assert "delete" not in rule["verbs"]
-    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", role["metadata"]["name"])
     account = only(documents, "ServiceAccount")["metadata"]
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
-    ]
+    for name, subject in ((role["metadata"]["name"], account["name"]), (sidecar["metadata"]["name"], "default")):
+        binding = only(documents, "RoleBinding", name)
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", name)
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": subject, "namespace": account["namespace"]}]
     assert adapter()["spec"]["serviceAccountName"] == account["name"]
     assert adapter()["spec"]["automountServiceAccountToken"] is True
 
@@ -143,7 +146,8 @@ def test_an_overlay_sets_what_differs_between_clusters(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
     documents = built(tmp_path)
     assert {document["metadata"]["namespace"] for document in documents} == {"inference"}
-    assert only(documents, "RoleBinding")["subjects"][0]["namespace"] == "inference"
+    for binding in (document for document in documents if document["kind"] == "RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "inference"
     assert only(documents, "ConfigMap")["data"] == {"PROMETHEUS_URL": "http://there:9090"}
     assert container(tmp_path)["image"] == "registry.example/ipa-seldon:1"
     reference = container(tmp_path)["env"][0]["valueFrom"]["configMapKeyRef"]["name"]

@@ -86,6 +86,7 @@ def test_a_wrong_field_is_found(kind: str, path: tuple[str | int, ...], value: A
     if kind == "SeldonDeployment":
         document = only(read(MANIFESTS / "pipelines" / "text" / "seldondeployment.yaml"), kind)
     else:
-        document = only(built(MONITORED), kind, "ipa-seldon-stages" if kind == "PodMonitor" else "")
+        name = {"PodMonitor": "ipa-seldon-stages", "Role": "ipa-seldon-adapter"}.get(kind, "")
+        document = only(built(MONITORED), kind, name)
     assert faults(document) == []
     assert len(faults(spoilt(document, path, value))) == 1

@@ -300,7 +300,9 @@ class SeldonPlatform:
             self._save(view, replace(current, rolls=True))
             words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
             self._voice.event(view.graph, "Warning", "RollingForCores", words)
-            self._cluster.update(SELDON_DEPLOYMENTS, self._options.graph, template)
+            metadata = {"resourceVersion": view.graph["metadata"]["resourceVersion"]}
+            change = {"metadata": metadata, "spec": {"predictors": template["spec"]["predictors"]}}
+            self._cluster.patch(SELDON_DEPLOYMENTS, self._options.graph, change)
 
     def _save(self, view: View, current: Record, document: str | None = None) -> None:
         data = {record.KEY: record_to_json(current)} | ({} if document is None else {desired.KEY: document})
