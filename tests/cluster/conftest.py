@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,35 @@ def emulator() -> Iterator[Emulator]:
 def kubeconfig(emulator: Emulator, tmp_path: Path) -> Path:
     """How to reach it."""
     return emulator.kubeconfig(tmp_path / "kubeconfig")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace of an API server."""
+
+    kubeconfig: Path
+    namespace: str
+
+
+@pytest.fixture(params=["emulator", pytest.param("cluster", marks=pytest.mark.cluster)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """An emulator's, and with ``-m cluster`` one that is made for the test on the cluster named by KUBECONFIG, where
+    nothing but the API server and the SeldonDeployment CRD are needed.
+    """
+    if request.param == "emulator":
+        emulator: Emulator = request.getfixturevalue("emulator")
+        yield Place(emulator.kubeconfig(tmp_path / "kubeconfig"), "default")
+        return
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG names no cluster")
+    kubeconfig = Path(os.environ["KUBECONFIG"])
+    with config.new_client_from_config(str(kubeconfig)) as connection:
+        api = client.CoreV1Api(connection)
+        name = api.create_namespace({"metadata": {"generateName": "ipa-seldon-test-"}}).metadata.name
+        try:
+            yield Place(kubeconfig, name)
+        finally:
+            api.delete_namespace(name)
 
 
 @pytest.fixture

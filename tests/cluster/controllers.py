@@ -86,6 +86,8 @@ def _deployment(graph: Document, predictor: Document, index: int) -> Document:
         "spec": {
             **({} if replicas is None else {"replicas": replicas}),
             "selector": {"matchLabels": chosen},
+            # Where a cluster has controllers of its own, they leave its pods to the Kubelet here.
+            "paused": True,
             "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": component["spec"]},
         },
     }
@@ -177,7 +179,8 @@ def _pod(deployment: Document, digest: str) -> Document:
             "annotations": {**metadata.get("annotations", {}), HASH: digest},
             "ownerReferences": [_reference(deployment, "Deployment")],
         },
-        "spec": template["spec"],
+        # As ``paused``: no scheduler puts it on a node.
+        "spec": {**template["spec"], "schedulerName": "none"},
     }
 
 

@@ -87,7 +87,7 @@ def test_a_sidecar_needs_what_its_role_has(emulator: Emulator, kubeconfig: Path)
     stopping = threading.Event()
     thread = threading.Thread(target=document.run, args=(stopping,), daemon=True)
     thread.start()
-    wait_for(lambda: emulator.cut_watches() or any(call.verb == "watch" for call in emulator.calls), 10)  # type: ignore[func-returns-value]
+    wait_for(lambda: any(call.verb == "watch" for call in emulator.calls), 10)
     stopping.set()
     emulator.cut_watches()
     thread.join(10)
