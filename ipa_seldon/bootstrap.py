@@ -35,6 +35,7 @@ from ipa_seldon.specs.seldon import (
     plan_config_map,
     seldon_deployment,
 )
+from ipa_seldon.specs.seldon_attach import attached
 from ipa_seldon.specs.seldon_operator import problems
 
 if TYPE_CHECKING:
@@ -183,16 +184,37 @@ def seldon_documents(config: Config, plan: Plan) -> list[dict[str, Any]]:
     """The Kubernetes documents that serve ``plan``; ConfigError when the file does not say how, or Seldon Core would
     not run it as it is meant.
     """
-    spec = seldon_spec(config)
-    settings = SeldonSettings(**{field.name: getattr(spec, field.name) for field in fields(SeldonSettings)})
-    try:
-        deployment = seldon_deployment(config.pipeline, plan, settings)
-        config_map = plan_config_map(config.pipeline, plan)
-    except PlatformError as error:
-        raise ConfigError(f"{config.path}: {error}") from error
+    with _named(config):
+        deployment = seldon_deployment(config.pipeline, plan, _seldon_settings(config))
     for problem in problems(deployment):
         raise ConfigError(f"{config.path}: Seldon Core would not run this pipeline: {problem}")
-    return [config_map, _pipeline_config_map(config), deployment]
+    return [*seldon_config_maps(config, plan), deployment]
+
+
+def attached_graph(config: Config, plan: Plan, graph: dict[str, Any]) -> dict[str, Any]:
+    """The SeldonDeployment ``graph`` as one that serves ``plan`` and can be adapted; ConfigError when it cannot."""
+    with _named(config):
+        return attached(graph, config.pipeline, plan, _seldon_settings(config))
+
+
+def seldon_config_maps(config: Config, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ConfigMap that pods' sidecars follow, and the one by which an adapter knows the pipeline."""
+    with _named(config):
+        return plan_config_map(config.pipeline, plan), _pipeline_config_map(config)
+
+
+def _seldon_settings(config: Config) -> SeldonSettings:
+    spec = seldon_spec(config)
+    return SeldonSettings(**{field.name: getattr(spec, field.name) for field in fields(SeldonSettings)})
+
+
+@contextmanager
+def _named(config: Config) -> Iterator[None]:
+    """Faults of what is made of a file name it."""
+    try:
+        yield
+    except PlatformError as error:
+        raise ConfigError(f"{config.path}: {error}") from error
 
 
 def _pipeline_config_map(config: Config) -> dict[str, Any]:

@@ -16,6 +16,8 @@ COMMANDS = {
     "demo": ("ipa_seldon.cli.demo:demo", "Serve the text pipeline, replay a load against it, adapt it, report."),
     "plan": ("ipa_seldon.cli.plan:plan", "Print the best plan of a pipeline for one rate."),
     "render": ("ipa_seldon.cli.render:render", "Write the Kubernetes documents of a pipeline for Seldon Core."),
+    "attach": ("ipa_seldon.cli.attach:attach", "Make a SeldonDeployment that is there one that can be adapted."),
+    "detach": ("ipa_seldon.cli.detach:detach", "Give a SeldonDeployment back what it was before attach."),
     "simulate": ("ipa_seldon.cli.simulate:simulate", "Simulate a pipeline under a load, without a server."),
     "experiment": ("ipa_seldon.cli.experiment:experiment", "Simulate pipelines x loads x methods x seeds and compare."),
     "validate": ("ipa_seldon.cli.validate:validate", "Set the simulator against a real Triton."),

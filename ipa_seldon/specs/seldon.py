@@ -14,7 +14,14 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.specs.desired import KEY, plan_document, pod_plans
-from ipa_seldon.specs.seldon_operator import FIRST_GRPC_PORT, FIRST_HTTP_PORT, SEPARATE_ENGINE, TRITON
+from ipa_seldon.specs.seldon_operator import (
+    FIRST_GRPC_PORT,
+    FIRST_HTTP_PORT,
+    SEPARATE_ENGINE,
+    TRITON,
+    Document,
+    containers,
+)
 
 SIDECAR = "ipa-sidecar"
 PIPELINE_LABEL = "ipa.seldon.io/pipeline"
@@ -22,6 +29,7 @@ KIND_LABEL, PIPELINE_KIND = "ipa.seldon.io/kind", "pipeline"
 """The label of ConfigMaps that hold a pipeline file and its profile, under these names."""
 PIPELINE_FILE, PROFILE_FILE = "pipeline.yaml", "profile.csv"
 METRICS_PORT, SIDECAR_PORT = 8002, 8090
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # the container's
 MODELS = "/mnt/models"
 """Where Seldon's operator mounts what ``modelUri`` names."""
 PLAN_DIRECTORY = "/etc/ipa-seldon"
@@ -49,7 +57,7 @@ def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) 
     PlatformError where the executor of Seldon Core would not run the pipeline's graph as it is meant: it answers with
     its first child's answer alone, so a graph is a chain.
     """
-    order = _chain(pipeline)
+    order = chain(pipeline)
     graph: dict[str, Any] = {}
     for name in reversed(order):
         children = {"children": [graph]} if graph else {}
@@ -57,7 +65,12 @@ def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) 
     predictor = {
         "name": settings.predictor,
         "graph": graph,
-        "componentSpecs": [_component(pipeline.name, name, _only(name, plan), settings) for name in order],
+        "componentSpecs": [
+            stage_component(
+                pipeline.name, name, {"metadata": {}, "spec": {"containers": [{"name": name}]}}, plan, settings
+            )
+            for name in order
+        ],
     }
     return {
         "apiVersion": "machinelearning.seldon.io/v1",
@@ -90,7 +103,7 @@ def pipeline_config_map(pipeline: str, file: str, profile: str) -> dict[str, Any
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": f"{pipeline}-pipeline",
+            "name": pipeline_name(pipeline),
             "labels": {PIPELINE_LABEL: pipeline, KIND_LABEL: PIPELINE_KIND},
         },
         "data": {PIPELINE_FILE: file, PROFILE_FILE: profile},
@@ -102,7 +115,12 @@ def plan_name(pipeline: str) -> str:
     return f"{pipeline}-plan"
 
 
-def _chain(pipeline: Pipeline) -> list[str]:
+def pipeline_name(pipeline: str) -> str:
+    """The name of the ConfigMap of its file."""
+    return f"{pipeline}-pipeline"
+
+
+def chain(pipeline: Pipeline) -> list[str]:
     """The stages in order; PlatformError where one has several children."""
     for stage in pipeline.stages:
         children = [child for parent, child in pipeline.edges if parent == stage.name]
@@ -114,36 +132,48 @@ def _chain(pipeline: Pipeline) -> list[str]:
     return [stage.name for stage in pipeline.stages]
 
 
-def _only(stage: str, plan: Plan) -> Allocation:
+def stage_component(pipeline: str, stage: str, given: Document, plan: Plan, settings: SeldonSettings) -> dict[str, Any]:
+    """The componentSpec of a stage's pods, made of the ``given`` one: its container named ``stage`` becomes the Triton,
+    and keeps its own image, memory, environment and mounts; whatever else is in the pod stays.
+
+    PlatformError where ``plan`` has not one allocation of the stage.
+    """
     allocations = plan.get(stage, ())
     if len(allocations) != 1:
         raise PlatformError(f"plan: stage {stage!r} has {len(allocations)} allocations; accepted: one")
-    return allocations[0]
-
-
-def _component(pipeline: str, stage: str, allocation: Allocation, settings: SeldonSettings) -> dict[str, Any]:
-    volumes = [
+    metadata, pod = given.get("metadata") or {}, given["spec"]
+    (server,) = (container for container in containers(given) if container["name"] == stage)
+    triton = _triton(server, allocations[0], settings)
+    volumes = [{"name": "plan", "configMap": {"name": plan_name(pipeline)}}]
+    if not _has_shared_memory(server):
         # Triton's Python back end passes tensors through shared memory; a container's own /dev/shm holds 64 MiB.
-        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}},
-        {"name": "plan", "configMap": {"name": plan_name(pipeline)}},
-    ]
+        memory = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}}
+        volumes.insert(0, memory)
+        triton["volumeMounts"].append({"name": "shared-memory", "mountPath": SHARED_MEMORY})
+    others = (triton if container is server else container for container in containers(given))
     return {
-        "metadata": {"labels": {PIPELINE_LABEL: pipeline}},
+        **given,
+        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), PIPELINE_LABEL: pipeline}},
         "spec": {
-            "containers": [_triton(stage, allocation, settings), _sidecar(pipeline, stage, settings)],
-            "volumes": volumes,
+            **pod,
+            "containers": [*others, _sidecar(pipeline, stage, settings)],
+            "volumes": [*(pod.get("volumes") or ()), *volumes],
             # Requests under way end before Triton does.
-            "terminationGracePeriodSeconds": 60,
+            "terminationGracePeriodSeconds": pod.get("terminationGracePeriodSeconds", 60),
         },
     }
 
 
-def _triton(stage: str, allocation: Allocation, settings: SeldonSettings) -> dict[str, Any]:
-    # Requests equal to limits: only then may cores be promised, and changed in place.
-    resources = {"cpu": str(allocation.cores), "memory": settings.memory}
+def _has_shared_memory(container: Document) -> bool:
+    return any(mount["mountPath"].rstrip("/") == SHARED_MEMORY for mount in container.get("volumeMounts") or ())
+
+
+def _triton(given: Document, allocation: Allocation, settings: SeldonSettings) -> dict[str, Any]:
+    stage = given["name"]
     return {
-        "name": stage,
-        "image": settings.triton_image,
+        # A command of its own would take our arguments for its own.
+        **{key: value for key, value in given.items() if key != "command"},
+        "image": given.get("image") or settings.triton_image,
         "args": [
             "/opt/tritonserver/bin/tritonserver",
             f"--model-repository={MODELS}",
@@ -161,13 +191,20 @@ def _triton(stage: str, allocation: Allocation, settings: SeldonSettings) -> dic
             {"name": "http", "containerPort": FIRST_HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": FIRST_GRPC_PORT, "protocol": "TCP"},
         ],
-        "resources": {"requests": dict(resources), "limits": dict(resources)},
+        "resources": _resources(given.get("resources") or {}, allocation.cores, settings.memory),
         "startupProbe": _probe("/v2/health/live", "http", _STARTUP_PERIOD, _STARTUP_FAILURES),
         "livenessProbe": _probe("/v2/health/live", "http", 10, 3),
         # Ready is who answers requests, and that is the model, not the server.
         "readinessProbe": _probe(f"/v2/models/{stage}/ready", "http", 2, 3),
-        "volumeMounts": [{"name": "shared-memory", "mountPath": "/dev/shm"}],  # noqa: S108  # the container's
+        "volumeMounts": list(given.get("volumeMounts") or ()),
     }
+
+
+def _resources(given: Document, cores: int, memory: str) -> dict[str, Any]:
+    """Cores as request and limit: only then may they be promised, and changed in place. So is memory, unless given."""
+    kinds = {kind: given.get(kind) or {} for kind in ("requests", "limits")}
+    ours = {"cpu": str(cores)} | ({} if any("memory" in stated for stated in kinds.values()) else {"memory": memory})
+    return {**given, **{kind: {**stated, **ours} for kind, stated in kinds.items()}}
 
 
 def _sidecar(pipeline: str, stage: str, settings: SeldonSettings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from ipa_seldon.config import read_config
 from ipa_seldon.specs.seldon_operator import containers, problems
 from tests.test_config import document, write
 
@@ -19,15 +20,22 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_writes_what_kubectl_applies(tmp_path: Path) -> None:
-    """First the plan's ConfigMap, then a sound SeldonDeployment, its cores those of the plan for the rate."""
+    """The plan's ConfigMap and the pipeline's, which reads as the file did, then a sound SeldonDeployment, its cores
+    those of the plan for the rate.
+    """
     made = document()
     made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "triton_image": "triton:1"}
     path = write(tmp_path, made)
     done = run("render", "-f", str(path), "--rate", "20")
     assert (done.returncode, done.stderr) == (0, "")
-    plan, deployment = yaml.safe_load_all(done.stdout)
-    assert (plan["kind"], deployment["kind"]) == ("ConfigMap", "SeldonDeployment")
+    plan, pipeline, deployment = yaml.safe_load_all(done.stdout)
+    assert (plan["kind"], pipeline["kind"], deployment["kind"]) == ("ConfigMap", "ConfigMap", "SeldonDeployment")
     assert problems(deployment) == []
+    for name, text in pipeline["data"].items():
+        (tmp_path / name).write_text(text)
+    there, here = read_config(tmp_path / "pipeline.yaml"), read_config(path)
+    assert there.profiles == here.profiles
+    assert there.spec.model_copy(update={"profile": None}) == here.spec.model_copy(update={"profile": None})
     decided = yaml.safe_load(run("plan", "-f", str(path), "--rate", "20", "-o", "yaml").stdout)["stages"]
     for component in deployment["spec"]["predictors"][0]["componentSpecs"]:
         triton, _ = containers(component)
@@ -60,5 +68,5 @@ def test_a_load_beyond_every_plan_is_exit_code_3(tmp_path: Path) -> None:
     made["spec"]["limits"]["replicas"] = 2
     done = run("render", "-f", str(write(tmp_path, made)), "--rate", "5000")
     assert done.returncode == 3
-    assert len(list(yaml.safe_load_all(done.stdout))) == 2
+    assert len(list(yaml.safe_load_all(done.stdout))) == 3
     assert "5000" in done.stderr

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.plan import Allocation
 from ipa_seldon.specs.desired import PodPlan, pod_plan
 from ipa_seldon.specs.seldon import SIDECAR, SeldonSettings, plan_config_map, seldon_deployment
 from ipa_seldon.specs.seldon_operator import containers, deployment_name, endpoints, nodes, problems
 from tests.factories import random_pipeline
+from tests.specs.graphs import planned
 
 SETTINGS = SeldonSettings("pvc://models/toy", "triton:1", "sidecar:1", "2Gi", "512Mi")
 # What Seldon Core 1.17.1's custom resource has; anything else would be cut off without a word.
@@ -20,12 +20,6 @@ SPEC = {"name", "predictors", "annotations", "protocol", "transport"}
 PREDICTOR = {"name", "graph", "componentSpecs"}
 NODE = {"name", "children", "implementation", "modelUri"}
 COMPONENT = {"metadata", "spec"}
-
-
-def planned(seed: int) -> tuple[Pipeline, Plan]:
-    """A random chain, and a plan for it."""
-    pipeline = random_pipeline(seed, chain=True)
-    return pipeline, {s.name: (Allocation(s.variants[-1].name, 3, 2, 4),) for s in pipeline.stages}
 
 
 def components(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -82,11 +82,17 @@ def known(pipeline: Pipeline, plan: Plan | None) -> bool:
     return True
 
 
+def read_graph(cluster: Cluster, name: str) -> Document:
+    """A SeldonDeployment; PlatformError when there is none of that name."""
+    graph = cluster.get(SELDON_DEPLOYMENTS, name)
+    if graph is None:
+        raise PlatformError(f"no SeldonDeployment {name!r} in namespace {cluster.namespace!r}")
+    return graph
+
+
 def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str) -> View:
     """Read all of it; PlatformError when there is no such SeldonDeployment, or an answer is missing."""
-    graph = cluster.get(SELDON_DEPLOYMENTS, graph_name)
-    if graph is None:
-        raise PlatformError(f"no SeldonDeployment {graph_name!r} in namespace {cluster.namespace!r}")
+    graph = read_graph(cluster, graph_name)
     labels = {GRAPH_LABEL: graph_name}
     found = {document["metadata"]["name"]: document for document in cluster.list(DEPLOYMENTS, labels)}
     pods = cluster.list(PODS, labels)

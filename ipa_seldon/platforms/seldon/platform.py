@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from math import isfinite
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
-from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, ApiError, Cluster
+from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
+from ipa_seldon.cluster.changes import read_again
 from ipa_seldon.errors import PlatformError, RefusedError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Observation, Plan, plan_words, same_plan
@@ -22,15 +22,11 @@ from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refus
 from ipa_seldon.specs.record import Record, digest, record_to_json
 from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
 
-ATTEMPTS = 4
-"""How often something is tried whose documents change under it."""
 QUARANTINE = 600.0
 """Seconds for which a plan that was reverted is not tried again."""
 AUTOSCALED = "ForeignAutoscaler"
 LOAD_SPAN = 30
 """Seconds over which the present load is taken."""
-
-_Result = TypeVar("_Result")
 
 
 class Load(Protocol):
@@ -100,24 +96,14 @@ class SeldonPlatform:
     def advance(self, now: float) -> View:
         """Take the next step of the plan under way, if there is one; returns what was found before it."""
         self._now = now
-        return self._retried(lambda: self._advance(self._look()))
+        return read_again(lambda: self._advance(self._look()))
 
     def apply(self, plan: Plan) -> None:
         """Commit ``plan`` to the cluster and take its first step. RefusedError says why it is not changed now."""
-        self._retried(lambda: self._apply(self._look(), plan))
+        read_again(lambda: self._apply(self._look(), plan))
 
     def _look(self) -> View:
         return look(self._cluster, self._pipeline, self._options.graph, self._options.predictor)
-
-    def _retried(self, attempt: Callable[[], _Result]) -> _Result:
-        """Again from a new look where somebody has written in between."""
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                return attempt()
-            except ApiError as error:
-                if error.code != HTTPStatus.CONFLICT or not left:
-                    raise
-        raise AssertionError
 
     def _plan(self, view: View) -> Plan:
         if self._options.acts and view.record is not None:
