@@ -23,10 +23,10 @@ def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | Non
     import asyncio
     import json
 
+    from ipa_seldon.asgi import listen, serve_process
     from ipa_seldon.config import read_config
     from ipa_seldon.gateway.app import create_app
     from ipa_seldon.gateway.graph import graph_of
-    from ipa_seldon.gateway.server import listen, serve_process
 
     graph = graph_of(read_config(path, profile=False).pipeline)
     listener = listen(host, port)

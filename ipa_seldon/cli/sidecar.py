@@ -45,7 +45,7 @@ def sidecar(
     import json
     import time
 
-    from ipa_seldon.gateway.server import listen, serve_process
+    from ipa_seldon.asgi import listen, serve_process
     from ipa_seldon.platforms.triton_models import TritonModels
     from ipa_seldon.sidecar.app import Sidecar, create_app
     from ipa_seldon.sidecar.reconciler import Reconciler

@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ipa_seldon.asgi import listen, serving
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
-from ipa_seldon.gateway.server import listen, serving
 
 CHAIN = Graph("chain", ("a", "b", "c"), (("a", "b"), ("b", "c")), slo=5.0)
 FORK = Graph("fork", ("a", "b", "c"), (("a", "b"), ("a", "c")), slo=5.0)

@@ -21,10 +21,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ipa_seldon.asgi import listen, serving
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.process import GatewayProcess
-from ipa_seldon.gateway.server import listen, serving
 from ipa_seldon.platforms.triton_server import TritonServer
 from tests.factories import TOY_PIPELINE
 

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ipa_seldon.asgi import listen, serving
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
-from ipa_seldon.gateway.server import listen, serving
 from ipa_seldon.gateway.service_times import ServiceTimes, mean_time, read_slots, read_totals
 from ipa_seldon.gateway.triton import Triton
 from ipa_seldon.queueing import HELD_BACK

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ipa_seldon.asgi import listen, serving
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.gateway.server import listen, serving
 from ipa_seldon.loadgen import Payload, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.loadgen.sender import Sender, Target, announced_slo

@@ -1,4 +1,4 @@
-"""Serves the gateway until it is told to stop, or until the process that needs it is gone."""
+"""Serves an ASGI application until it is told to stop, or until the process that needs it is gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.gateway.executor import GRACE
 
 KEEP_ALIVE = 75
 """Seconds an idle connection is kept: longer than clients keep theirs (aiohttp: 15 s), so that no request is sent into
@@ -57,7 +56,7 @@ async def serving(app: Starlette, listener: socket.socket, slo: float) -> AsyncI
         ws="none",
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(slo + GRACE) + 1,
+        timeout_graceful_shutdown=math.ceil(slo) + 1,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
