@@ -48,6 +48,7 @@ class PipelineLoop:
         self._metrics = metrics
         self._say = say
         self.name = platform.name
+        self._error = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.beat = time.monotonic()
@@ -78,7 +79,9 @@ class PipelineLoop:
         due = time.monotonic() + seconds
         while not self._stopping.is_set():
             self.beat = now = time.monotonic()
-            if self._leadership.held:
+            if not self._leadership.held:
+                self._metrics.stands(self.name, "", {})
+            else:
                 refusal = self._platform.refusal
                 self._metrics.stands(self.name, refusal.reason if refusal else "", self._platform.waiting)
                 if now >= due:
@@ -89,7 +92,11 @@ class PipelineLoop:
         return True
 
     def _advance(self) -> None:
+        error = ""
         try:
             self._platform.advance(time.time())
-        except IpaSeldonError as error:
-            self._say(f"{self.name}: {error}")
+        except IpaSeldonError as failure:
+            error = str(failure)
+            if error != self._error:
+                self._say(f"{self.name}: {error}")
+        self._error = error

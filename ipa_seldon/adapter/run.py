@@ -21,7 +21,7 @@ from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seco
 from ipa_seldon.cluster.api import Call, Cluster, connect
 from ipa_seldon.cluster.lease import Lease
 from ipa_seldon.config import Config
-from ipa_seldon.plan import Decision
+from ipa_seldon.plan import Decision, Outcome
 from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.telemetry.audit import AuditLog
 from ipa_seldon.telemetry.metrics import AdapterMetrics
@@ -52,6 +52,7 @@ class Adapter:
         self._settings = settings
         self._say = say
         self._logs = ExitStack()
+        self._told: dict[str, str] = {}
         named = files(settings.paths) if settings.paths else None
         self.metrics = AdapterMetrics()
         reading = connect(settings.namespace, self._count)
@@ -94,9 +95,12 @@ class Adapter:
         self.metrics.calls.labels(call.verb, call.resource, str(call.code)).inc()
 
     def _tell(self, pipeline: str, decision: Decision) -> None:
+        """Count a decision, and say what keeps one from being made or applied, when that changes."""
         self.metrics.decided(pipeline, decision)
-        if decision.error:
-            self._say(f"{pipeline}: {decision.outcome}: {decision.error}")
+        words = "no load is measured" if decision.outcome is Outcome.NO_DATA else decision.error
+        if words and words != self._told.get(pipeline):
+            self._say(f"{pipeline}: {decision.outcome}: {words}")
+        self._told[pipeline] = words
 
 
 def run_adapter(settings: AdapterSettings, port: int, say: Callable[[str], None]) -> None:
