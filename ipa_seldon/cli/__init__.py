@@ -22,6 +22,7 @@ COMMANDS = {
     "experiment": ("ipa_seldon.cli.experiment:experiment", "Simulate pipelines x loads x methods x seeds and compare."),
     "validate": ("ipa_seldon.cli.validate:validate", "Set the simulator against a real Triton."),
     "run": ("ipa_seldon.cli.run:run", "Serve a pipeline and adapt it until stopped."),
+    "doctor": ("ipa_seldon.cli.doctor:doctor", "Check live what adapting pipelines on a cluster needs."),
     "profile": ("ipa_seldon.cli.profile:profile", "Measure variants on a real Triton and write the profile CSV."),
     "forecast": ("ipa_seldon.cli.forecast:forecast", "Forecast a trace, and compare forecasters on it."),
     "replay": ("ipa_seldon.cli.replay:replay", "Decide an audit log again and compare."),

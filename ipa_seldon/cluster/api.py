@@ -38,16 +38,18 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A namespaced resource type."""
+    """A resource type; one without a version is a page of the server itself."""
 
     group: str
     version: str
     plural: str
+    namespaced: bool = True
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """The URL's path of a collection, an object or a part of one."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        return "/".join(part for part in (root, "namespaces", namespace, self.plural, name, subresource) if part)
+        root = ("apis", self.group, self.version) if self.group else ("api", self.version) if self.version else ()
+        within = ("namespaces", namespace) if self.namespaced else ()
+        return "/" + "/".join(part for part in (*root, *within, self.plural, name, subresource) if part)
 
 
 CONFIG_MAPS = Kind("", "v1", "configmaps")
@@ -58,6 +60,9 @@ AUTOSCALERS = Kind("autoscaling", "v2", "horizontalpodautoscalers")
 SCALED_OBJECTS = Kind("keda.sh", "v1alpha1", "scaledobjects")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 SELDON_DEPLOYMENTS = Kind("machinelearning.seldon.io", "v1", "seldondeployments")
+DEFINITIONS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
+ACCESS_REVIEWS = Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)
+_VERSION = Kind("", "", "version", namespaced=False)
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,15 @@ class Cluster:
             retry_after_max=LONGEST_RETRY_AFTER,
         )
 
+    @property
+    def host(self) -> str:
+        """The URL of its API server."""
+        return str(self._client.configuration.host)
+
+    def version(self) -> Document:
+        """What the server says that it is: ``major``, ``minor`` and more."""
+        return self._json(_Request("get", _VERSION))
+
     def get(self, kind: Kind, name: str, subresource: str = "") -> Document | None:
         """One object, or None."""
         try:
@@ -154,6 +168,16 @@ class Cluster:
             raise
         items: list[Document] = found["items"]
         return items
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether the cluster knows a kind."""
+        try:
+            self._json(_Request("list", kind, query={"limit": "1"}))
+        except ApiError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def watch(self, kind: Kind, name: str, version: str, seconds: int) -> Iterator[Document]:
         """Events of one object after ``version``, for about ``seconds``; ApiError 410 when that is too long ago."""
@@ -215,8 +239,7 @@ class Cluster:
             )
         except (HTTPError, OSError) as error:
             self._on_call(request.call(0))
-            host = self._client.configuration.host
-            raise ApiError(f"{request}: no answer from {host}: {_reason(error)}", 0) from error
+            raise ApiError(f"{request}: no answer from {self.host}: {_reason(error)}", 0) from error
         self._on_call(request.call(answer.status))
         if answer.status >= HTTPStatus.BAD_REQUEST:
             raise ApiError(f"{request}: {answer.status}: {_message(answer.data)}", answer.status)
@@ -270,9 +293,13 @@ def connect(
 
     ``namespace`` is by default the context's, or the pod's own. ConfigError when there is neither.
     """
-    from kubernetes import config
-    from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config.config_exception import ConfigException
+    try:
+        from kubernetes import config
+        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config.config_exception import ConfigException
+    except ImportError as error:
+        extra = "pip install 'ipa-seldon[kubernetes]'"
+        raise ConfigError(f"no cluster: needs the package {error.name!r}: {extra}") from error
 
     chosen = Configuration()
     # One retry policy only, that of Cluster.
@@ -286,7 +313,7 @@ def connect(
         else:
             config.load_incluster_config(client_configuration=chosen)
             found = _ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip() if _ACCOUNT_NAMESPACE.exists() else None
-    except (ConfigException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (ConfigException, OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"no cluster: {' '.join(str(error).split())}; accepted: KUBECONFIG, {path}, or a pod with a service account"
         ) from error

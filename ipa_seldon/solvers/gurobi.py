@@ -7,7 +7,7 @@ from typing import Any
 
 from ipa_seldon.errors import SolverError
 from ipa_seldon.formulation import choice_of, formulate
-from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Row, Solution, SolveStatus
+from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Row, Solution, SolveStatus, Variable
 from ipa_seldon.solvers.highs import HighsSolver
 
 # At Gurobi's default relative gap of 1e-4 a tie-break of 1e-6 would be ignored.
@@ -19,11 +19,13 @@ PARAMETERS = {
     "OptimalityTol": 1e-9,
     "Threads": 1,
 }
+SIZE_LIMIT = 2_000
+"""Variables, and rows, up to which the licence in gurobipy's wheel solves."""
 
 
 class GurobiSolver:
     """``time_limit`` is in seconds. The licence is found as gurobipy finds it (``GRB_LICENSE_FILE``, else the
-    size-limited one in its wheel: 2,000 variables and 2,000 rows).
+    size-limited one in its wheel: SIZE_LIMIT).
     """
 
     def __init__(self, time_limit: float = 10.0) -> None:
@@ -74,6 +76,17 @@ class GurobiSolver:
 
 class _RefusedError(Exception):
     """Gurobi will not solve this here: no package, no licence, or a program beyond the licence's size."""
+
+
+def refusal(variables: int) -> str:
+    """Why Gurobi would not solve a program of so many variables here; empty: it would."""
+    try:
+        with _environment() as environment:
+            names = [str(number) for number in range(variables)]
+            _solve(environment, IntegerProgram(dict.fromkeys(names, Variable()), dict.fromkeys(names, 1.0)), 10.0)
+    except _RefusedError as error:
+        return str(error)
+    return ""
 
 
 def _environment() -> Any:

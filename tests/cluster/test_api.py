@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.cluster.api import CONFIG_MAPS, PODS, SCALED_OBJECTS, ApiError, Call, connect
+from ipa_seldon.cluster.api import CONFIG_MAPS, DEFINITIONS, PODS, SCALED_OBJECTS, ApiError, Call, connect
 from ipa_seldon.cluster.watched import WatchedDocument
 from ipa_seldon.errors import ConfigError
 from tests.cluster.emulator import Emulator
@@ -28,6 +28,17 @@ def test_absent_objects_and_kinds_are_values(kubeconfig: Path) -> None:
     cluster = door(kubeconfig)
     assert cluster.get(CONFIG_MAPS, "x") is None
     assert cluster.list(SCALED_OBJECTS) == []
+
+
+def test_what_belongs_to_no_namespace(kubeconfig: Path) -> None:
+    """The server's version, definitions, and whether a kind is known."""
+    cluster = door(kubeconfig, "models")
+    assert cluster.version()["major"] == "1"
+    found = cluster.get(DEFINITIONS, "seldondeployments.machinelearning.seldon.io")
+    assert found is not None
+    assert "namespace" not in found["metadata"]
+    assert cluster.serves(PODS)
+    assert not cluster.serves(SCALED_OBJECTS)
 
 
 @pytest.mark.parametrize("fault", [{"code": 429}, {"code": 500}, {"code": 503}, {"cut": True}])
