@@ -18,7 +18,8 @@ from ipa_seldon.adapter.service import Service
 from ipa_seldon.adapter.sources import Source, config_maps, files
 from ipa_seldon.asgi import listen, serve_process
 from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds, seldon_platform, seldon_spec
-from ipa_seldon.cluster.api import Call, Cluster, connect
+from ipa_seldon.cluster.api import Call, Cluster
+from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
 from ipa_seldon.config import Config
 from ipa_seldon.plan import Decision, Outcome

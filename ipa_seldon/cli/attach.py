@@ -29,8 +29,9 @@ def attach(name: str, path: Path, rate: float, namespace: str | None, dry_run: s
     """
     from ipa_seldon.bootstrap import attached_graph, build_algorithm, seldon_config_maps
     from ipa_seldon.cli import EXIT_DEGRADED
-    from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS, connect
+    from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS
     from ipa_seldon.cluster.changes import read_again, save_config_map
+    from ipa_seldon.cluster.connection import connect
     from ipa_seldon.config import read_config
     from ipa_seldon.plan import Observation, Status
     from ipa_seldon.platforms.seldon.documents import read_graph

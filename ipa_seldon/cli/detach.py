@@ -16,8 +16,9 @@ def detach(name: str, namespace: str | None, dry_run: str, force: bool) -> None:
 
     The change is printed as a diff and replaces its pods once. The ConfigMaps of its plan and its pipeline stay.
     """
-    from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS, connect
+    from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS
     from ipa_seldon.cluster.changes import read_again
+    from ipa_seldon.cluster.connection import connect
     from ipa_seldon.platforms.seldon.documents import read_graph
     from ipa_seldon.specs.seldon import pipeline_name, plan_name
     from ipa_seldon.specs.seldon_attach import detached, is_edited

@@ -73,7 +73,7 @@ def _watched(config_map: str, say: Callable[[str], None]) -> Callable[[], str | 
     """What a watch has seen of the plan document; always None where there is no cluster to ask."""
     import threading
 
-    from ipa_seldon.cluster.api import connect
+    from ipa_seldon.cluster.connection import connect
     from ipa_seldon.cluster.watched import WatchedDocument
     from ipa_seldon.errors import ConfigError
     from ipa_seldon.specs.desired import KEY

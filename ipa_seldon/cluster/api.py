@@ -7,16 +7,12 @@ know, and a SeldonDeployment has none.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from ipa_seldon.errors import ConfigError, PlatformError
+from ipa_seldon.errors import PlatformError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -31,7 +27,6 @@ RETRIES, RETRIED = 4, (429, 500, 502, 503, 504)
 LONGEST_RETRY_AFTER = 5
 METHODS = {"create": "POST", "patch": "PATCH", "update": "PUT"}
 """Of the verbs that write."""
-_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Document = dict[str, Any]
 
@@ -282,39 +277,3 @@ def _message(data: bytes) -> str:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
         return " ".join(text.split())[:200] or "no reason given"
-
-
-def connect(
-    namespace: str | None = None,
-    on_call: Callable[[Call], None] = lambda _: None,
-    may_write: Callable[[], bool] = lambda: True,
-) -> Cluster:
-    """The cluster of KUBECONFIG (or ~/.kube/config), else the one this process runs in; the rest as of Cluster.
-
-    ``namespace`` is by default the context's, or the pod's own. ConfigError when there is neither.
-    """
-    try:
-        from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
-        from kubernetes.config.config_exception import ConfigException
-    except ImportError as error:
-        extra = "pip install 'ipa-seldon[kubernetes]'"
-        raise ConfigError(f"no cluster: needs the package {error.name!r}: {extra}") from error
-
-    chosen = Configuration()
-    # One retry policy only, that of Cluster.
-    chosen.retries = False
-    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    try:
-        if os.environ.get("KUBECONFIG") or Path(path).exists():
-            config.load_kube_config(path, client_configuration=chosen)
-            _, context = config.list_kube_config_contexts(path)
-            found = context["context"].get("namespace")
-        else:
-            config.load_incluster_config(client_configuration=chosen)
-            found = _ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip() if _ACCOUNT_NAMESPACE.exists() else None
-    except (ConfigException, OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"no cluster: {' '.join(str(error).split())}; accepted: KUBECONFIG, {path}, or a pod with a service account"
-        ) from error
-    return Cluster(ApiClient(chosen), namespace or found or "default", on_call, may_write)

@@ -6,7 +6,8 @@ import re
 from http import HTTPStatus
 
 from ipa_seldon.adapter.permissions import PERMISSIONS, Permission
-from ipa_seldon.cluster.api import ACCESS_REVIEWS, DEFINITIONS, SELDON_DEPLOYMENTS, ApiError, Cluster, connect
+from ipa_seldon.cluster.api import ACCESS_REVIEWS, DEFINITIONS, SELDON_DEPLOYMENTS, ApiError, Cluster
+from ipa_seldon.cluster.connection import connect
 from ipa_seldon.doctor.findings import GRANT, Finding, Status, attempt, fail, failed, ok, warn
 from ipa_seldon.errors import ConfigError
 

@@ -11,8 +11,9 @@ import pytest
 
 from ipa_seldon.adapter.sources import config_maps
 from ipa_seldon.cli import main
-from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster, connect
+from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.cluster.changes import ATTEMPTS
+from ipa_seldon.cluster.connection import connect
 from ipa_seldon.config import read_config
 from ipa_seldon.platforms.seldon.documents import look
 from ipa_seldon.platforms.seldon.writes import with_cores

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.cluster.api import CONFIG_MAPS, DEFINITIONS, PODS, SCALED_OBJECTS, ApiError, Call, connect
+from ipa_seldon.cluster.api import CONFIG_MAPS, DEFINITIONS, PODS, SCALED_OBJECTS, ApiError, Call
+from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.watched import WatchedDocument
 from ipa_seldon.errors import ConfigError
 from tests.cluster.emulator import Emulator

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from ipa_seldon.adapter.permissions import PERMISSIONS
-from ipa_seldon.cluster.api import DEFINITIONS, connect
+from ipa_seldon.cluster.api import DEFINITIONS
+from ipa_seldon.cluster.connection import connect
 from ipa_seldon.doctor.findings import GRANT, Status
 from ipa_seldon.doctor.server import permissions
 from tests.cluster.test_rbac import shipped
