@@ -166,7 +166,7 @@ def test_a_watch_survives_what_watches_suffer(emulator: Emulator, kubeconfig: Pa
         emulator.fail(3, verb="watch", code=403)
         emulator.cut_watches()
         cluster.patch(CONFIG_MAPS, "x", {"data": {"a": "4"}})
-        wait_for(lambda: document.text == "4", 10)
+        wait_for(lambda: document.text == "4" and said, 10)
         assert len(said) == 1
         assert said[0].startswith("ConfigMap x cannot be watched: watch configmaps: 403: ")
         emulator.cut_watches()
