@@ -200,7 +200,8 @@ def attached_graph(config: Config, plan: Plan, graph: dict[str, Any]) -> dict[st
 def seldon_config_maps(config: Config, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """The ConfigMap that pods' sidecars follow, and the one by which an adapter knows the pipeline."""
     with _named(config):
-        return plan_config_map(config.pipeline, plan), _pipeline_config_map(config)
+        predictor = seldon_spec(config).predictor
+        return plan_config_map(config.pipeline, plan, predictor), _pipeline_config_map(config)
 
 
 def _seldon_settings(config: Config) -> SeldonSettings:

@@ -28,20 +28,22 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Executor:
-    """Whose series are meant: those of the executors of ``predictor`` of the SeldonDeployment named ``graph``.
+    """Whose series are meant: those of the executors of ``predictor`` (None: all) of the SeldonDeployment ``graph``.
 
     ``namespace`` is a label that not the executor but Prometheus gives, and with most set-ups does; it is needed where
     graphs in several namespaces share a name.
     """
 
     graph: str
-    predictor: str
+    predictor: str | None
     namespace: str | None = None
 
     @property
     def selector(self) -> str:
         """The labels of inference requests, in PromQL's braces; neither feedback nor status requests are load."""
-        labels = {"deployment_name": self.graph, "predictor_name": self.predictor}
+        labels = {"deployment_name": self.graph}
+        if self.predictor is not None:
+            labels["predictor_name"] = self.predictor
         if self.namespace is not None:
             labels["namespace"] = self.namespace
         pairs = [f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in labels.items()]

@@ -1,17 +1,18 @@
 """In which order a plan becomes what runs, decided anew from what runs now: it needs no memory, and may change midway.
 
 A stage's capacity never falls below that of the lesser of the two plans: replicas and cores come before a variant that
-serves less with each of them, and go only once what is left runs the new one.
+serves less with each of them, and go only once what is left runs the new one, and requests have moved there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import PodPlan, pod_plans
+from ipa_seldon.specs.desired import PodPlan, pod_plans, set_plans
+from ipa_seldon.specs.traffic import percentages
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,18 @@ class StageState:
 class Step:
     """The writes that are safe now: stage -> replicas, stage -> what its pods are told to serve, pod -> cores.
     ``waiting`` has a reason for each stage that is not as planned; none: the plan runs.
+
+    For a set of variants all of it is by variant, and there are predictors to be ``added`` (with the cores of their
+    pods), the ``traffic`` in per cent that each is to get, and those to be ``removed``.
     """
 
     replicas: dict[str, int] = field(default_factory=dict)
     told: dict[str, PodPlan] = field(default_factory=dict)
     cores: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
+    added: dict[str, int] = field(default_factory=dict)
+    traffic: dict[str, int] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
@@ -59,29 +66,109 @@ def next_step(pipeline: Pipeline, plan: Plan, states: Mapping[str, StageState]) 
     step = Step()
     for name, task in pod_plans(pipeline, plan).items():
         (allocation,) = plan[name]
-        _stage(pipeline.stage(name), allocation, task, states[name], step)
+        if _grow(name, _Change(pipeline.stage(name), allocation, task, states[name]), step):
+            _shrink(name, allocation, states[name], step)
     return step
 
 
-def _stage(stage: Stage, wanted: Allocation, task: PodPlan, state: StageState, step: Step) -> None:
-    name = stage.name
+@dataclass(frozen=True)
+class Dispatch:
+    """How requests are shared by the variants of a set: ``traffic`` in per cent now; ``drained``: the last shift of it
+    is long enough ago that no request is under way to where it went before. Of the predictors those in ``removable``
+    may go; the others were there before, and stay with one replica.
+    """
+
+    traffic: Mapping[str, int]
+    drained: bool
+    removable: Collection[str]
+
+
+def next_set_step(pipeline: Pipeline, plan: Plan, states: Mapping[str, StageState | None], dispatch: Dispatch) -> Step:
+    """The same for a pipeline of one stage that runs a set of variants; ``states`` by variant, None where its predictor
+    has no Deployment yet.
+
+    Variants come and grow first, then requests move, then variants shrink and go (InfAdapter: create, wait until ready,
+    shift, drain, delete).
+    """
+    (stage,) = pipeline.stages
+    step, tasks = Step(), set_plans(pipeline, plan)
+    wanted = {allocation.variant: allocation for allocation in plan[stage.name]}
+    changes = {
+        name: _Change(stage, allocation, tasks[name], state)
+        for name, allocation in wanted.items()
+        for state in [states.get(name)]
+        if state is not None
+    }
+    for name in wanted.keys() - changes.keys():
+        if name not in states:
+            step.added[name] = wanted[name].cores
+            step.told[name] = tasks[name]
+        step.waiting[name] = "its predictor has no pods yet"
+    target = dict.fromkeys(states, 0) | percentages({name: a.share for name, a in wanted.items()})
+    if dispatch.traffic != target:
+        # Whatever gets less of the requests changes when it does.
+        growing = [name for name in changes if target[name] >= dispatch.traffic.get(name, 0)]
+        grown = [_grow(name, changes[name], step) for name in growing]
+        if all(grown) and not step.waiting:
+            step.traffic.update(target)
+            step.waiting[stage.name] = "requests move to " + ", ".join(f"{n} {p} %" for n, p in target.items() if p)
+    elif not dispatch.drained:
+        step.waiting[stage.name] = "requests under way end"
+    else:
+        for name, change in changes.items():
+            if _grow(name, change, step):
+                _shrink(name, change.wanted, change.state, step)
+        _leave({name: state for name, state in states.items() if name not in wanted}, dispatch, step)
+    return step
+
+
+def _leave(states: Mapping[str, StageState | None], dispatch: Dispatch, step: Step) -> None:
+    """What becomes of variants that get no requests any more."""
+    for name, state in states.items():
+        if name in dispatch.removable:
+            step.removed.append(name)
+            step.waiting[name] = "its predictor goes"
+        elif state is not None and state.replicas > 1:
+            step.replicas[name] = 1
+            step.waiting[name] = "it keeps one replica"
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is wanted of a stage or variant, per replica and in all, and how it is."""
+
+    stage: Stage
+    wanted: Allocation
+    task: PodPlan
+    state: StageState
+
+
+def _grow(name: str, change: _Change, step: Step) -> bool:
+    """Take what must come before anything goes; whether all of it is there, and serves."""
+    wanted, task, state = change.wanted, change.task, change.state
     ready = [pod for pod in state.pods if pod.ready]
     grown = min((pod.cores for pod in state.pods), default=0) >= wanted.cores
     if state.replicas < wanted.replicas:
         step.replicas[name] = wanted.replicas
     step.cores.update({pod.name: wanted.cores for pod in state.pods if pod.cores < wanted.cores})
-    if state.told != task and not (grown and (len(ready) >= wanted.replicas or _serves_more(stage, task, state.told))):
+    enough = len(ready) >= wanted.replicas or _serves_more(change.stage, task, state.told)
+    if state.told != task and not (grown and enough):
         step.waiting[name] = _shortage(wanted, state, ready)
-        return
+        return False
     if state.told != task:
         step.told[name] = task
         step.waiting[name] = f"{len(state.pods)} pods are told to serve {task.variant}"
-        return
+        return False
     serving = [pod for pod in ready if pod.serves == task]
     # All of them: the cluster chooses which replicas go.
     if len(serving) < max(wanted.replicas, len(ready)) or not grown:
         step.waiting[name] = _shortage(wanted, state, serving)
-        return
+        return False
+    return True
+
+
+def _shrink(name: str, wanted: Allocation, state: StageState, step: Step) -> None:
+    """Give back what is too much."""
     step.cores.update({pod.name: wanted.cores for pod in state.pods if pod.cores > wanted.cores})
     if state.replicas > wanted.replicas:
         step.replicas[name] = wanted.replicas

@@ -238,7 +238,9 @@ class SeldonSpec(Document):
     model_uri: Annotated[
         str, Field(pattern=r"^[a-z0-9]+://.+$", description="The model repository: pvc://claim/path, gs://bucket/path.")
     ]
-    predictor: Name = "default"
+    predictor: Annotated[
+        Name | None, Field(description="The one adapted; null: a pipeline of one stage runs a set, one per variant.")
+    ] = "default"
     triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
     sidecar_image: str = f"ipa-seldon:{__version__}"
     memory: Annotated[Quantity, Field(description="Of one Triton.")] = "2Gi"
@@ -280,6 +282,8 @@ class PipelineSpec(Document):
             odd = ", ".join(sorted(nodes ^ set(self.stages)))
             raise ValueError(f"stages: {odd}: accepted: exactly the nodes of the graph ({', '.join(sorted(nodes))})")
         topological(self.graph)
+        if self.seldon is not None and self.seldon.predictor is None and len(nodes) > 1:
+            raise ValueError(f"seldon.predictor: None: accepted: a name; stages are: {', '.join(sorted(nodes))}")
         return self
 
     @model_validator(mode="after")

@@ -9,8 +9,9 @@ import pytest
 
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.rollout import Pod, StageState, Step, carries, next_step
+from ipa_seldon.rollout import Dispatch, Pod, StageState, Step, carries, next_set_step, next_step
 from ipa_seldon.specs.desired import PodPlan
+from ipa_seldon.specs.traffic import percentages
 
 SECONDS = {"light": 0.01, "medium": 0.02, "heavy": 0.05}
 """Of one request on one core."""
@@ -167,3 +168,77 @@ def test_what_a_plan_carries() -> None:
     assert carries(PIPELINE, plan("light", 2), 200.0)
     assert not carries(PIPELINE, plan("light", 2), 201.0)
     assert not carries(PIPELINE, {}, 1.0)
+
+
+def some_set(chance: random.Random) -> dict[str, Allocation]:
+    """One to three variants with shares that sum to 1."""
+    names = chance.sample(list(SECONDS), chance.randint(1, 3))
+    parts = [chance.randint(1, 5) for _ in names]
+    return {
+        name: Allocation(name, chance.randint(1, 3), chance.choice((1, 2, 4)), 1, part / sum(parts))
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def named(state: StageState) -> StageState:
+    """The same with pods' names that no other variant's have."""
+    assert state.told is not None
+    return replace(state, pods=tuple(replace(pod, name=f"{state.told.variant}-{pod.name}") for pod in state.pods))
+
+
+def sustained(capacities: dict[str, float], traffic: dict[str, int]) -> float:
+    """Requests/s of the whole stage at which none of its variants gets more than it serves."""
+    return min(100 * capacities.get(name, 0.0) / per_cent for name, per_cent in traffic.items() if per_cent)
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_a_set_never_sustains_less_than_both_sets(seed: int) -> None:
+    """From any set of variants to any other, pods and Deployments following late and in any order: it arrives, the
+    traffic always sums to 100, and at every moment the load is sustained that the lesser of the two sets sustains.
+    """
+    chance = random.Random(seed)
+    before, after = some_set(chance), some_set(chance)
+    states: dict[str, StageState | None] = {
+        name: named(running(name, a.replicas, a.cores)) for name, a in before.items()
+    }
+    traffic = percentages({name: a.share for name, a in before.items()})
+
+    def ideal(wanted: dict[str, Allocation]) -> float:
+        capacities = {name: a.replicas * a.cores / SECONDS[name] for name, a in wanted.items()}
+        return sustained(capacities, percentages({name: a.share for name, a in wanted.items()}))
+
+    least, drained, removable = min(ideal(before), ideal(after)), True, set[str]()
+    for _ in range(300):
+        dispatch = Dispatch(dict(traffic), drained, removable)
+        made = next_set_step(PIPELINE, {"detect": tuple(after.values())}, states, dispatch)
+        if made.done:
+            break
+        drained = chance.random() < 0.5 if not made.traffic else False
+        traffic |= made.traffic
+        for name, state in list(states.items()):
+            part = Step(
+                {"detect": made.replicas[name]} if name in made.replicas else {},
+                {"detect": made.told[name]} if name in made.told else {},
+                made.cores,
+            )
+            states[name] = (
+                StageState(1, (), task(name, after[name].cores)) if state is None else follow(state, part, chance)
+            )
+        for name in made.removed:
+            assert not traffic.pop(name)
+            del states[name]
+        for name in made.added:
+            states[name], traffic[name] = None, 0
+            removable.add(name)
+        assert sum(traffic.values()) == 100
+        now = {name: capacity(state) for name, state in states.items() if state is not None}
+        assert sustained(now, traffic) >= least * (1 - 1e-9)
+    assert made.done
+    assert {name: traffic[name] for name in after} == percentages({name: a.share for name, a in after.items()})
+    for name, allocation in after.items():
+        found = states[name]
+        assert found is not None
+        assert (found.replicas, len(found.pods), found.told) == (
+            *[allocation.replicas] * 2,
+            task(name, allocation.cores),
+        )

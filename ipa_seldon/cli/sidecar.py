@@ -15,6 +15,7 @@ from ipa_seldon.cli.options import Seconds
 @click.option(
     "--plan", "path", required=True, type=click.Path(path_type=Path), help="The plan document, a mounted ConfigMap's."
 )
+@click.option("--entry", help="Its entry in the plan, a variant of a set.  [default: the stage]")
 @click.option(
     "--config-map", help="That ConfigMap's name: watched where the pod may, which is faster than the mounted file."
 )
@@ -30,6 +31,7 @@ from ipa_seldon.cli.options import Seconds
 def sidecar(
     stage: str,
     path: Path,
+    entry: str | None,
     config_map: str | None,
     triton: str,
     host: str,
@@ -49,6 +51,7 @@ def sidecar(
     from ipa_seldon.platforms.triton_models import TritonModels
     from ipa_seldon.sidecar.app import Sidecar, create_app
     from ipa_seldon.sidecar.reconciler import Reconciler
+    from ipa_seldon.specs.desired import PodPlan, pod_plan
 
     def say(words: str) -> None:
         click.echo(words, err=True)
@@ -62,9 +65,11 @@ def sidecar(
 
     listener = listen(host, port)
     watched = _watched(config_map, say) if config_map else lambda: None
-    reconciler = Reconciler(
-        stage, lambda: watched() or mounted(), lambda: TritonModels(triton), time.monotonic, min_interval
-    )
+
+    def wanted() -> PodPlan:
+        return pod_plan(watched() or mounted(), entry or stage)
+
+    reconciler = Reconciler(stage, wanted, lambda: TritonModels(triton), time.monotonic, min_interval)
     app = create_app(Sidecar(stage, reconciler, poll, say))
     asyncio.run(serve_process(app, listener, 0.0, announce, None))
 

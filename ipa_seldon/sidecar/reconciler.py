@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
-from ipa_seldon.specs.desired import PodPlan, pod_plan
+from ipa_seldon.specs.desired import PodPlan
 from ipa_seldon.specs.triton import allocation_of, batch_delay, model_configuration
 
 LONGEST_BACKOFF = 60.0
@@ -55,7 +55,7 @@ class Round:
 
 
 class Reconciler:
-    """Keeps one ``stage``'s model as ``read_plan()`` (the plan document) wants it.
+    """Keeps one ``stage``'s model as ``read_plan()`` wants it, which raises PlatformError or OSError without a plan.
 
     ``clock`` gives seconds. Between two loads at least ``min_interval`` seconds pass, since each costs latency; after
     failed ones twice as many each time, up to LONGEST_BACKOFF, unless the plan has changed. A Triton that does not
@@ -65,7 +65,7 @@ class Reconciler:
     def __init__(
         self,
         stage: str,
-        read_plan: Callable[[], str],
+        read_plan: Callable[[], PodPlan],
         connect: Callable[[], AbstractContextManager[Models]],
         clock: Callable[[], float],
         min_interval: float,
@@ -96,7 +96,7 @@ class Reconciler:
 
     def _wanted(self) -> tuple[PodPlan | None, str]:
         try:
-            wanted = pod_plan(self._read_plan(), self._stage)
+            wanted = self._read_plan()
         except (OSError, UnicodeDecodeError) as error:
             return None, f"plan: cannot be read: {error}"
         except PlatformError as error:

@@ -1,7 +1,8 @@
 """What a stage's pods are to run, as the adapter leaves it for their sidecars: JSON, complete without a pipeline file.
 
 One document holds every stage of a pipeline, so that a plan changes as a whole. A pod is one replica: it runs one
-instance of one variant, and how many pods there are is the cluster's part of the plan.
+instance of one variant, and how many pods there are is the cluster's part of the plan. Where a stage runs a set of
+variants, each has an entry of its name in place of the stage's.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Plan
+from ipa_seldon.pipeline import Pipeline, Stage
+from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.queueing import queue_delay
 
 FORMAT = 1
@@ -43,11 +44,24 @@ def pod_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
     for name, allocations in plan.items():
         if len(allocations) != 1:
             raise PlatformError(f"plan: stage {name!r} has {len(allocations)} allocations; a pod runs exactly one")
-        (allocation,) = allocations
-        variant = pipeline.stage(name).variant(allocation.variant)
-        delay = round(queue_delay(variant, allocation), DIGITS)
-        plans[name] = PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay)
+        plans[name] = pod_plan_of(pipeline.stage(name), allocations[0])
     return plans
+
+
+def set_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
+    """Variant -> what each of its pods serves, where one stage runs a set; PlatformError where there are more."""
+    if len(pipeline.stages) != 1:
+        names = ", ".join(stage.name for stage in pipeline.stages)
+        raise PlatformError(f"plan: a set of variants needs a pipeline of one stage; stages are: {names}")
+    (stage,) = pipeline.stages
+    return {allocation.variant: pod_plan_of(stage, allocation) for allocation in plan[stage.name]}
+
+
+def pod_plan_of(stage: Stage, allocation: Allocation) -> PodPlan:
+    """One replica's part of an allocation."""
+    variant = stage.variant(allocation.variant)
+    delay = round(queue_delay(variant, allocation), DIGITS)
+    return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay)
 
 
 def plan_document(plans: Mapping[str, PodPlan]) -> str:
@@ -57,7 +71,7 @@ def plan_document(plans: Mapping[str, PodPlan]) -> str:
 
 
 def pod_plan(text: str, stage: str) -> PodPlan:
-    """The part of ``stage`` in a document; PlatformError says what is wrong with it."""
+    """The entry of ``stage`` in a document; PlatformError says what is wrong with it."""
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:

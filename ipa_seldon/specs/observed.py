@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,22 +23,29 @@ class Refusal:
 
 def stage_deployments(graph: Document, predictor: str, stages: Sequence[str]) -> dict[str, str]:
     """Stage -> the name of its Deployment; stages without a componentSpec of their own are left out."""
-    found = {}
-    for candidate in graph["spec"]["predictors"]:
-        if candidate["name"] == predictor:
-            for index, component in enumerate(candidate.get("componentSpecs") or ()):
-                for container in containers(component):
-                    if container["name"] in stages:
-                        name = deployment_name(graph["metadata"]["name"], predictor, index, component)
-                        found[container["name"]] = name
-    return found
+    return {stage: name for candidate, stage, name in _placed(graph, stages) if candidate == predictor}
+
+
+def set_deployments(graph: Document, stage: str) -> dict[str, str]:
+    """Predictor -> the name of the Deployment that runs ``stage`` in it."""
+    return {predictor: name for predictor, _, name in _placed(graph, [stage])}
+
+
+def _placed(graph: Document, stages: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Predictor, stage, and the name of the Deployment that has the stage's container."""
+    for predictor in graph["spec"]["predictors"]:
+        for index, component in enumerate(predictor.get("componentSpecs") or ()):
+            for container in containers(component):
+                if container["name"] in stages:
+                    name = deployment_name(graph["metadata"]["name"], predictor["name"], index, component)
+                    yield predictor["name"], container["name"], name
 
 
 def refusal(
-    graph: Document, predictor: str, deployments: Mapping[str, Document | None], rolls: bool = False
+    graph: Document, predictor: str | None, deployments: Mapping[str, Document | None], rolls: bool = False
 ) -> Refusal | None:
-    """Why these documents forbid a change, None where they do not; ``deployments`` by stage. ``rolls``: pods that are
-    being replaced are our doing.
+    """Why these documents forbid a change, None where they do not; ``deployments`` by stage. ``predictor`` None: all of
+    them are ours to change. ``rolls``: pods that are being replaced, or are not there yet, are our doing.
     """
     annotations = graph["metadata"].get("annotations") or {}
     if PAUSED in annotations:
@@ -49,7 +56,7 @@ def refusal(
     if owned:
         return Refusal("ReplicasInSpec", f"{owned}: Seldon's operator would undo every scale; remove it to go on")
     absent = [stage for stage, deployment in deployments.items() if deployment is None]
-    if absent:
+    if absent and not rolls:
         return Refusal("NotDeployed", f"no Deployment yet for {', '.join(absent)}")
     for stage, deployment in deployments.items():
         if deployment is not None and replicas_of(deployment) == 0:
@@ -60,13 +67,13 @@ def refusal(
     return None
 
 
-def _scaled_by_operator(graph: Document, predictor: str) -> str:
+def _scaled_by_operator(graph: Document, predictor: str | None) -> str:
     """The first field by which the operator decides on replicas itself."""
     spec = graph["spec"]
     if spec.get("replicas") is not None:
         return "spec.replicas"
     for index, candidate in enumerate(spec["predictors"]):
-        if candidate["name"] != predictor:
+        if predictor not in (None, candidate["name"]):
             continue
         where = f"spec.predictors[{index}]"
         if candidate.get("replicas") is not None:

@@ -27,7 +27,8 @@ class Record:
     ``told`` the digest of the plan document as written last. ``settled`` is when all of it ran (None: not yet),
     ``healthy`` the last plan that proved itself. ``violations`` is the share of requests that missed the SLO before the
     change (None: not measured). ``rejected`` did not prove itself, and is not tried again before ``rejected_until``.
-    ``rolls``: the plan replaces pods, by our own change of their template.
+    ``rolls``: the plan replaces pods, or makes some under a new name, by our own change of the SeldonDeployment.
+    ``shifted`` is when requests were last moved between predictors, ``added`` names the predictors that are ours.
     """
 
     plan: Plan
@@ -40,6 +41,8 @@ class Record:
     rejected: Plan | None = None
     rejected_until: float = 0.0
     rolls: bool = False
+    shifted: float | None = None
+    added: tuple[str, ...] = ()
 
     def forbids(self, plan: Plan, now: float) -> bool:
         """Whether ``plan`` was taken back a short time ago."""
@@ -66,6 +69,7 @@ def record_from_json(text: str) -> Record:
             raise PlatformError(f"{KEY}: format {written!r}: accepted: {FORMAT}")
         for key in ("plan", "healthy", "rejected"):
             fields[key] = None if fields[key] is None else plan_from_json(fields[key])
+        fields["added"] = tuple(fields["added"])
         return Record(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"{KEY}: not a record: {error!r}") from error

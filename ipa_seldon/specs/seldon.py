@@ -7,13 +7,13 @@ are set on the Deployments, variant and batch by the sidecars. Only the cores th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import KEY, plan_document, pod_plans
+from ipa_seldon.specs.desired import KEY, plan_document, pod_plans, set_plans
 from ipa_seldon.specs.seldon_operator import (
     FIRST_GRPC_PORT,
     FIRST_HTTP_PORT,
@@ -22,6 +22,7 @@ from ipa_seldon.specs.seldon_operator import (
     Document,
     containers,
 )
+from ipa_seldon.specs.traffic import ENTRY, percentages
 
 SIDECAR = "ipa-sidecar"
 PIPELINE_LABEL = "ipa.seldon.io/pipeline"
@@ -40,7 +41,7 @@ _STARTUP_PERIOD, _STARTUP_FAILURES = 5, 120
 class SeldonSettings:
     """What a cluster needs to know beside the pipeline. ``model_uri`` names the model repository (``pvc://claim/path``,
     ``gs://bucket/path``); ``triton_image`` and ``sidecar_image`` are image references; ``memory`` and ``shared_memory``
-    Kubernetes quantities for one Triton.
+    Kubernetes quantities for one Triton. ``predictor`` None: one for each variant that a pipeline of one stage runs.
     """
 
     model_uri: str
@@ -48,7 +49,7 @@ class SeldonSettings:
     sidecar_image: str
     memory: str
     shared_memory: str
-    predictor: str = "default"
+    predictor: str | None = "default"
 
 
 def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) -> dict[str, Any]:
@@ -57,21 +58,7 @@ def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) 
     PlatformError where the executor of Seldon Core would not run the pipeline's graph as it is meant: it answers with
     its first child's answer alone, so a graph is a chain.
     """
-    order = chain(pipeline)
-    graph: dict[str, Any] = {}
-    for name in reversed(order):
-        children = {"children": [graph]} if graph else {}
-        graph = {"name": name, "implementation": TRITON, "modelUri": settings.model_uri, **children}
-    predictor = {
-        "name": settings.predictor,
-        "graph": graph,
-        "componentSpecs": [
-            stage_component(
-                pipeline.name, name, {"metadata": {}, "spec": {"containers": [{"name": name}]}}, plan, settings
-            )
-            for name in order
-        ],
-    }
+    predictors = [_predictor(pipeline, plan, settings)] if settings.predictor else _set(pipeline, plan, settings)
     return {
         "apiVersion": "machinelearning.seldon.io/v1",
         "kind": "SeldonDeployment",
@@ -82,18 +69,48 @@ def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) 
             "transport": "rest",
             # Else the executor looks for every Triton in its own pod.
             "annotations": {SEPARATE_ENGINE: "true"},
-            "predictors": [predictor],
+            "predictors": predictors,
         },
     }
 
 
-def plan_config_map(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
-    """The ConfigMap whose document the sidecars follow."""
+def _predictor(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) -> dict[str, Any]:
+    order = chain(pipeline)
+    graph: dict[str, Any] = {}
+    for name in reversed(order):
+        children = {"children": [graph]} if graph else {}
+        graph = {"name": name, "implementation": TRITON, "modelUri": settings.model_uri, **children}
+    plain = ({"metadata": {}, "spec": {"containers": [{"name": name}]}} for name in order)
+    components = [
+        stage_component(pipeline.name, name, given, plan, settings) for name, given in zip(order, plain, strict=True)
+    ]
+    return {"name": settings.predictor, "graph": graph, "componentSpecs": components}
+
+
+def _set(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) -> list[dict[str, Any]]:
+    """A predictor for each variant of the plan, named after it, with its share of the traffic."""
+    variants = set_plans(pipeline, plan)  # refuses several stages
+    (stage,) = pipeline.stages
+    traffic = percentages({allocation.variant: allocation.share for allocation in plan[stage.name]})
+    predictors = []
+    for allocation in plan[stage.name]:
+        own = replace(settings, predictor=allocation.variant)
+        predictor = _predictor(pipeline, {stage.name: (allocation,)}, own)
+        for container in containers(predictor["componentSpecs"][0]):
+            if container["name"] == SIDECAR:
+                container["args"] += [ENTRY, allocation.variant]
+        predictors.append({**predictor, **({"traffic": traffic[allocation.variant]} if len(variants) > 1 else {})})
+    return predictors
+
+
+def plan_config_map(pipeline: Pipeline, plan: Plan, predictor: str | None = "default") -> dict[str, Any]:
+    """The ConfigMap whose document the sidecars follow; ``predictor`` as in SeldonSettings."""
+    entries = pod_plans(pipeline, plan) if predictor else set_plans(pipeline, plan)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": plan_name(pipeline.name), "labels": {PIPELINE_LABEL: pipeline.name}},
-        "data": {KEY: plan_document(pod_plans(pipeline, plan))},
+        "data": {KEY: plan_document(entries)},
     }
 
 

@@ -34,6 +34,8 @@ def attached(document: Document, pipeline: Pipeline, plan: Plan, settings: Seldo
     """
     name = document["metadata"]["name"]
     spec = kept["spec"] if (kept := _kept(document)) else document["spec"]
+    if settings.predictor is None:
+        raise PlatformError(f"sdep/{name}: the pipeline file's spec.seldon.predictor: None: accepted: a name")
     for obstacle in _obstacles(name, spec, pipeline, settings.predictor):
         raise PlatformError(f"sdep/{name}: {obstacle}")
     made = _adaptable(spec, pipeline, plan, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.specs.desired import PodPlan, pod_plan
 from ipa_seldon.specs.seldon import SIDECAR, SIDECAR_PORT
+from ipa_seldon.specs.traffic import ENTRY
 from tests.cluster.pod_runner import InstantPods
 
 
@@ -25,7 +27,7 @@ class SidecarPods(InstantPods):
         super().__init__()
         self._document = document
         self._servers: dict[str, ThreadingHTTPServer] = {}
-        self._stages: dict[str, str] = {}
+        self._entries: dict[str, str] = {}
         self.serving: dict[str, PodPlan | None] = {}
         self.stuck: Callable[[str], bool] = lambda _: False
 
@@ -33,9 +35,10 @@ class SidecarPods(InstantPods):
         """See PodRunner."""
         super().start(pod)
         name = pod["metadata"]["name"]
-        (stage,) = (c["name"] for c in pod["spec"]["containers"] if c["name"] != SIDECAR)
+        (sidecar,) = (container for container in pod["spec"]["containers"] if container["name"] == SIDECAR)
+        told: dict[str, str] = dict(itertools.pairwise(sidecar["args"]))
         answer = self.report
-        self._stages[name] = stage
+        self._entries[name] = told.get(ENTRY) or told["--stage"]
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -72,9 +75,9 @@ class SidecarPods(InstantPods):
 
     def report(self, name: str) -> dict[str, Any]:
         """What its sidecar answers."""
-        stage = self._stages[name]
+        entry = self._entries[name]
         if not self.stuck(name):
             with suppress(PlatformError):
-                self.serving[name] = pod_plan(self._document(), stage)
+                self.serving[name] = pod_plan(self._document(), entry)
         plan = self.serving[name]
-        return {"stage": stage, "running": plan and asdict(plan)}
+        return {"running": plan and asdict(plan)}

@@ -70,6 +70,19 @@ def toy_plan(double: tuple[Any, ...], increment: tuple[Any, ...] = ("light", 1))
 START = toy_plan(("light", 2))
 
 
+def set_pipeline(name: str = "toy") -> Pipeline:
+    """One stage, double, whose variants may run side by side."""
+    return Pipeline(name, toy_pipeline().stages[:1], (), 1.0)
+
+
+def set_plan(**allocations: tuple[float, int] | tuple[float, int, int]) -> Plan:
+    """Variant = (share, replicas[, cores])."""
+    made = []
+    for variant, (share, replicas, *cores) in allocations.items():
+        made.append(Allocation(variant, replicas, cores[0] if cores else 1, 1, share))
+    return {"double": tuple(made)}
+
+
 class ScriptedLoad:
     """What Prometheus would say."""
 
@@ -104,15 +117,25 @@ class World:
 
     def deploy(self, plan: Plan = START, change: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
         """Apply what ``render`` writes, ``change`` the SeldonDeployment before, and let it come up."""
-        self.cluster.create(CONFIG_MAPS, plan_config_map(self.pipeline, plan))
-        graph = seldon_deployment(self.pipeline, plan, SETTINGS)
-        change(graph)
-        self.cluster.create(SELDON_DEPLOYMENTS, graph)
-        self.operator.step()
+        self.create(plan, change)
         for stage, (allocation,) in plan.items():
-            if not graph["spec"].get("replicas"):
+            if not self.document()["spec"].get("replicas"):
                 self.scale(stage, allocation.replicas)
         self.run_cluster()
+
+    def create(self, plan: Plan, change: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+        """Apply what ``render`` writes."""
+        settings = replace(SETTINGS, predictor=self.options.predictor)
+        self.cluster.create(CONFIG_MAPS, plan_config_map(self.pipeline, plan, settings.predictor))
+        graph = seldon_deployment(self.pipeline, plan, settings)
+        change(graph)
+        self.cluster.create(SELDON_DEPLOYMENTS, graph)
+        self.run_cluster()
+
+    def becomes_set(self) -> None:
+        """From now on its pipeline is of one stage that runs a set of variants."""
+        self.pipeline = set_pipeline(self.graph)
+        self.options = replace(self.options, predictor=None)
 
     def adapter(self, cluster: Cluster | None = None, **options: Any) -> SeldonPlatform:
         """An adapter that has just started; without a ``cluster`` of its own what it calls is in ``calls``."""

@@ -12,7 +12,7 @@ import pytest
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.sidecar.reconciler import LONGEST_BACKOFF, UNPLANNED, Reconciler, Round
-from ipa_seldon.specs.desired import PodPlan
+from ipa_seldon.specs.desired import PodPlan, pod_plan
 
 LIGHT = PodPlan("light", 1, 1, 1, 0.0)
 HEAVY = PodPlan("heavy", 2, 2, 4, 0.003)
@@ -63,10 +63,10 @@ class Bench:
             "detect", self.read_plan, lambda: nullcontext(self.triton), lambda: self.now, INTERVAL
         )
 
-    def read_plan(self) -> str:
+    def read_plan(self) -> PodPlan:
         if self.plan is None:
             raise FileNotFoundError(2, "No such file or directory", "plan.json")
-        return self.plan
+        return pod_plan(self.plan, "detect")
 
     def step(self, seconds: float = 0.0) -> Round:
         self.now += seconds

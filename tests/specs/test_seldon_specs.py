@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.plan import Allocation
-from ipa_seldon.specs.desired import PodPlan, pod_plan
+from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.specs.desired import KEY, PodPlan, pod_plan
 from ipa_seldon.specs.seldon import SIDECAR, SeldonSettings, plan_config_map, seldon_deployment
 from ipa_seldon.specs.seldon_operator import containers, deployment_name, endpoints, nodes, problems
+from ipa_seldon.specs.traffic import ENTRY
 from tests.factories import random_pipeline
 from tests.specs.graphs import planned
 
@@ -128,3 +130,32 @@ def test_what_the_executor_cannot_run_is_refused() -> None:
     pipeline, plan_of_all = planned(3)
     with pytest.raises(PlatformError, match="has 0 allocations"):
         seldon_deployment(pipeline, dict(list(plan_of_all.items())[1:]), SETTINGS)
+
+
+def test_a_set_of_variants_has_a_predictor_for_each() -> None:
+    """Named after it, with its share in per cent, its own cores, and a sidecar that follows its entry of the plan."""
+    pipeline = next(p for p in (random_pipeline(s, stages=1) for s in range(50)) if len(p.stages[0].variants) > 1)
+    (stage,) = pipeline.stages
+    first, second = stage.variants[0], stage.variants[1]
+    plan: Plan = {stage.name: (Allocation(first.name, 2, 1, 1, 0.7), Allocation(second.name, 1, 2, 1, 0.3))}
+    settings = replace(SETTINGS, predictor=None)
+    made = seldon_deployment(pipeline, plan, settings)
+    assert problems(made) == []
+    assert [(p["name"], p["traffic"]) for p in made["spec"]["predictors"]] == [(first.name, 70), (second.name, 30)]
+    document = plan_config_map(pipeline, plan, None)["data"][KEY]
+    for predictor, allocation in zip(made["spec"]["predictors"], plan[stage.name], strict=True):
+        (component,) = predictor["componentSpecs"]
+        triton, sidecar = component["spec"]["containers"]
+        assert triton["resources"]["limits"]["cpu"] == str(allocation.cores)
+        entry = sidecar["args"][sidecar["args"].index(ENTRY) + 1]
+        assert pod_plan(document, entry).variant == allocation.variant == predictor["name"]
+    lone = seldon_deployment(pipeline, {stage.name: plan[stage.name][:1]}, settings)
+    assert [(p["name"], p.get("traffic")) for p in lone["spec"]["predictors"]] == [(first.name, None)]
+
+
+def test_a_set_needs_a_pipeline_of_one_stage() -> None:
+    """Seldon Core splits requests between whole graphs."""
+    pipeline = random_pipeline(1, stages=2)
+    plan = {s.name: (Allocation(s.variants[0].name, 1, 1, 1),) for s in pipeline.stages}
+    with pytest.raises(PlatformError, match="a set of variants needs a pipeline of one stage; stages are: "):
+        seldon_deployment(pipeline, plan, replace(SETTINGS, predictor=None))

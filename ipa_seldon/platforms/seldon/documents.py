@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ipa_seldon.cluster.api import CONFIG_MAPS, DEPLOYMENTS, PODS, SELDON_DEPLOYMENTS, Cluster, Document
@@ -11,9 +11,10 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.specs import desired, record
 from ipa_seldon.specs.desired import PodPlan
-from ipa_seldon.specs.observed import living, replicas_of, stage_deployments
+from ipa_seldon.specs.observed import living, replicas_of, set_deployments, stage_deployments
 from ipa_seldon.specs.record import Record
 from ipa_seldon.specs.seldon import plan_name
+from ipa_seldon.specs.traffic import percentages, traffic_of
 
 GRAPH_LABEL = "seldon-deployment-id"
 """On everything that Seldon's operator makes of a SeldonDeployment: its name."""
@@ -23,9 +24,12 @@ GRAPH_LABEL = "seldon-deployment-id"
 class View:
     """The ``graph`` (a SeldonDeployment), its ``deployments`` and ``pods`` by stage, the plan's ConfigMap and what is
     in it: what pods are ``told`` by stage, and the ``record``. Absent ones are None, or left out of ``told``.
+
+    Where a pipeline's only stage, ``set_of``, runs a set of variants, all of them are by variant instead.
     """
 
     graph: Document
+    set_of: str | None
     deployments: Mapping[str, Document | None]
     pods: Mapping[str, list[Document]]
     config_map: Document | None
@@ -49,18 +53,40 @@ class View:
             return ""
         if record.digest(self.document) != self.record.told:
             return f"ConfigMap {plan_name(self.graph['metadata']['name'])}: {desired.KEY} was changed"
-        for stage, replicas in self.replicas.items():
-            (allocation,) = self.record.plan[stage]
-            ours = {allocation.replicas}
+        wanted = self._wanted(self.record)
+        for key, replicas in self.replicas.items():
+            ours = {wanted[key]} if key in wanted else {1}
             if self.record.settled is None:
-                ours.add(self.record.replicas.get(stage, allocation.replicas))
+                # A new Deployment begins with one.
+                ours |= {self.record.replicas.get(key, 1)}
             if replicas not in ours:
-                name = (self.deployments[stage] or {})["metadata"]["name"]
-                return f"Deployment {name}: replicas were changed from {allocation.replicas} to {replicas}"
-        return ""
+                name = (self.deployments[key] or {})["metadata"]["name"]
+                return f"Deployment {name}: replicas were changed from {max(ours)} to {replicas}"
+        return self._redirected(self.record)
+
+    def _wanted(self, kept: Record) -> dict[str, int]:
+        """Stage, or variant of the set -> the replicas of the plan."""
+        if self.set_of is not None:
+            return {allocation.variant: allocation.replicas for allocation in kept.plan[self.set_of]}
+        return {stage: allocation.replicas for stage, (allocation,) in kept.plan.items()}
+
+    def _redirected(self, kept: Record) -> str:
+        """A traffic other than ours, in words, once it had been moved."""
+        if self.set_of is None or kept.settled is None:
+            return ""
+        shares = {allocation.variant: allocation.share for allocation in kept.plan[self.set_of]}
+        ours = dict.fromkeys(self.traffic, 0) | percentages(shares)
+        return "" if ours == self.traffic else f"traffic was changed from {ours} to {self.traffic}"
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """Predictor -> per cent of the requests."""
+        return traffic_of(self.graph)
 
     def running(self, pipeline: Pipeline) -> Plan:
         """The plan that the documents state, whoever wrote them; empty where a part of it is not known."""
+        if self.set_of is not None:
+            return self._running_set(pipeline)
         replicas = self.replicas
         plan: dict[str, tuple[Allocation, ...]] = {}
         for stage in pipeline.stages:
@@ -69,6 +95,19 @@ class View:
                 return {}
             plan[stage.name] = (Allocation(told.variant, replicas[stage.name], told.cores, told.batch),)
         return plan if known(pipeline, plan) else {}
+
+    def _running_set(self, pipeline: Pipeline) -> Plan:
+        (stage,) = pipeline.stages
+        allocations = []
+        for name, per_cent in self.traffic.items():
+            told, replicas = self.told.get(name), self.replicas.get(name, 0)
+            if per_cent and (told is None or replicas < 1):
+                return {}
+            if per_cent and told is not None:
+                share = per_cent / 100
+                allocations.append(Allocation(told.variant, replicas, told.cores, told.batch, share))
+        plan = {stage.name: tuple(allocations)}
+        return plan if allocations and known(pipeline, plan) else {}
 
 
 def known(pipeline: Pipeline, plan: Plan | None) -> bool:
@@ -90,31 +129,42 @@ def read_graph(cluster: Cluster, name: str) -> Document:
     return graph
 
 
-def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str) -> View:
-    """Read all of it; PlatformError when there is no such SeldonDeployment, or an answer is missing."""
+def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str | None) -> View:
+    """Read all of it; PlatformError when there is no such SeldonDeployment, or an answer is missing. ``predictor`` None
+    is one for each variant of a set.
+    """
     graph = read_graph(cluster, graph_name)
     labels = {GRAPH_LABEL: graph_name}
     found = {document["metadata"]["name"]: document for document in cluster.list(DEPLOYMENTS, labels)}
     pods = cluster.list(PODS, labels)
     config_map = cluster.get(CONFIG_MAPS, plan_name(graph_name))
-    stages = [stage.name for stage in pipeline.stages]
-    names = stage_deployments(graph, predictor, stages)
     data = (config_map or {}).get("data") or {}
-    told = {}
-    for stage in stages:
-        try:
-            told[stage] = desired.pod_plan(data.get(desired.KEY, ""), stage)
-        except PlatformError:  # none, or one that a hand has spoilt: it is written anew with the next plan
-            continue
-    kept = _record(pipeline, data)
+    set_of = None if predictor is not None else pipeline.stages[0].name
+    if predictor is not None:
+        keys = [stage.name for stage in pipeline.stages]
+        names = stage_deployments(graph, predictor, keys)
+    else:
+        names = set_deployments(graph, pipeline.stages[0].name)
+        keys = list(names)
     return View(
         graph,
-        {stage: found.get(names.get(stage, "")) for stage in stages},
-        {stage: living(pods, names.get(stage, "")) for stage in stages},
+        set_of,
+        {key: found.get(names.get(key, "")) for key in keys},
+        {key: living(pods, names.get(key, "")) for key in keys},
         config_map,
-        told,
-        kept,
+        _told(data.get(desired.KEY, ""), keys),
+        _record(pipeline, data),
     )
+
+
+def _told(document: str, keys: Sequence[str]) -> dict[str, PodPlan]:
+    told = {}
+    for key in keys:
+        try:
+            told[key] = desired.pod_plan(document, key)
+        except PlatformError:  # none, or one that a hand has spoilt: it is written anew with the next plan
+            continue
+    return told
 
 
 def _record(pipeline: Pipeline, data: Mapping[str, str]) -> Record | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
+from ipa_seldon.cluster.api import AUTOSCALERS, SCALED_OBJECTS, Cluster
 from ipa_seldon.cluster.changes import read_again
 from ipa_seldon.errors import PlatformError, RefusedError
 from ipa_seldon.pipeline import Pipeline
@@ -15,16 +15,16 @@ from ipa_seldon.plan import Observation, Plan, plan_words, same_plan
 from ipa_seldon.platforms.seldon.documents import View, known, look
 from ipa_seldon.platforms.seldon.reports import PodReports
 from ipa_seldon.platforms.seldon.voice import RECOMMENDED, Voice
-from ipa_seldon.platforms.seldon.writes import resize, with_cores, write_replicas
-from ipa_seldon.rollout import StageState, Step, carries, next_step
-from ipa_seldon.specs import desired, record
+from ipa_seldon.platforms.seldon.writes import Writes
+from ipa_seldon.rollout import Dispatch, StageState, Step, carries, next_set_step, next_step
 from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refusal
-from ipa_seldon.specs.record import Record, digest, record_to_json
-from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
+from ipa_seldon.specs.record import Record, digest
 
 QUARANTINE = 600.0
 """Seconds for which a plan that was reverted is not tried again."""
 AUTOSCALED = "ForeignAutoscaler"
+DRAIN = 10.0
+"""Seconds after a shift of requests in which those under way end."""
 LOAD_SPAN = 30
 """Seconds over which the present load is taken."""
 
@@ -43,14 +43,15 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class SeldonOptions:
-    """``graph`` is the SeldonDeployment's name, ``predictor`` the one that is adapted. Only with ``acts`` is anything
-    changed. ``edits``: whether what somebody else changes becomes the plan, or pauses. A plan that does not run within
-    ``patience`` seconds is reverted, and one under which, ``probation`` seconds after it runs, the share of requests
-    that miss the SLO has risen by more than ``tolerance``.
+    """``graph`` is the SeldonDeployment's name, ``predictor`` the one that is adapted; None: a pipeline of one stage
+    runs a set of variants, each in a predictor of its name. Only with ``acts`` is anything changed. ``edits``: whether
+    what somebody else changes becomes the plan, or pauses. A plan that does not run within ``patience`` seconds is
+    reverted, and one under which, ``probation`` seconds after it runs, the share of requests that miss the SLO has
+    risen by more than ``tolerance``.
     """
 
     graph: str
-    predictor: str = "default"
+    predictor: str | None = "default"
     acts: bool = True
     edits: Literal["adopt", "pause"] = "adopt"
     patience: float = 300.0
@@ -79,6 +80,7 @@ class SeldonPlatform:
         self._load = load
         self._voice = Voice(cluster, say)
         self._reports = PodReports(cluster)
+        self._writes = Writes(cluster, pipeline.name, self._voice)
         self.name = options.graph
         self._now = 0.0
         self._rate = 0.0
@@ -121,17 +123,27 @@ class SeldonPlatform:
             return view
         if not self._options.acts or view.record is None:
             return view
-        step = next_step(self._pipeline, view.record.plan, self._states(view))
-        self.waiting = step.waiting
-        self._follow(view, view.record, step)
+        self._follow(view, view.record, self._next(view, view.record))
         return view
+
+    def _next(self, view: View, current: Record) -> Step:
+        states = self._states(view)
+        if view.set_of is None:
+            there = {stage: state for stage, state in states.items() if state is not None}
+            step = next_step(self._pipeline, current.plan, there)
+        else:
+            drained = current.shifted is None or self._now - current.shifted >= DRAIN
+            dispatch = Dispatch(view.traffic, drained, current.added)
+            step = next_set_step(self._pipeline, current.plan, states, dispatch)
+        self.waiting = step.waiting
+        return step
 
     def _follow(self, view: View, current: Record, step: Step) -> None:
         """Write what is safe now, or conclude: it runs, it has proved itself, it must go back."""
         words = plan_words(current.plan)
         unproved = current.healthy is None or not same_plan(current.healthy, current.plan)
         if step.done and current.settled is None:
-            self._save(view, replace(current, settled=self._now, rolls=False))
+            self._writes.save(view, replace(current, settled=self._now, rolls=False))
         elif step.done and unproved and self._now - (current.settled or 0.0) >= self._options.probation:
             self._judge(view, current)
         elif not step.done and current.settled is None and self._now - current.since > self._options.patience:
@@ -145,7 +157,7 @@ class SeldonPlatform:
             self._announce(view, current)
         else:
             self._voice.condition(view.graph, True, "Repairing", words)
-        self._write(view, current, step)
+        self._writes.step(view, current, step, self._now)
 
     def _judge(self, view: View, current: Record) -> None:
         before, after = current.violations, self._violations()
@@ -153,7 +165,7 @@ class SeldonPlatform:
         why = f"{after:.1%} of the requests missed the SLO, {before:.1%} before" if risen else ""
         # A load that the old plan would not carry either is no fault of the new one.
         if not why or not self._revert(view, current, why, self._rate):
-            self._save(view, replace(current, healthy=current.plan))
+            self._writes.save(view, replace(current, healthy=current.plan))
 
     def _violations(self) -> float | None:
         try:
@@ -177,19 +189,22 @@ class SeldonPlatform:
             rejected=current.plan,
             rejected_until=self._now + QUARANTINE,
             rolls=current.rolls,
+            shifted=current.shifted,
+            added=current.added,
         )
-        self._save(view, back)
+        self._writes.save(view, back)
         words = f"{plan_words(current.plan)} is taken back for {plan_words(back.plan)}: {why}"
         self._voice.event(view.graph, "Warning", "Reverted", words)
         return True
 
-    def _states(self, view: View) -> dict[str, StageState]:
+    def _states(self, view: View) -> dict[str, StageState | None]:
         self._reports.keep([pod for pods in view.pods.values() for pod in pods])
-        return {
-            stage: StageState(replicas, self._reports.pods(stage, view.pods[stage], told), told)
-            for stage, replicas in view.replicas.items()
-            for told in [view.told.get(stage)]
-        }
+        states: dict[str, StageState | None] = dict.fromkeys(view.deployments)
+        for key, replicas in view.replicas.items():
+            told = view.told.get(key)
+            pods = self._reports.pods(view.set_of or key, view.pods[key], told)
+            states[key] = StageState(replicas, pods, told)
+        return states
 
     # ---- a new plan -----------------------------------------------------------------------------------------------
 
@@ -217,11 +232,15 @@ class SeldonPlatform:
         kept = view.record or Record(before, self._now, "", healthy=before or None)
         violations = self._violations()
         committed = replace(
-            kept, plan=plan, since=self._now, settled=None, replicas=view.replicas, violations=violations
+            kept,
+            plan=plan,
+            since=self._now,
+            settled=None,
+            replicas=view.replicas,
+            violations=violations,
+            added=tuple(name for name in kept.added if name in view.deployments),
         )
-        step = next_step(self._pipeline, plan, self._states(view))
-        self.waiting = step.waiting
-        self._write(view, committed, step, commit=True)
+        self._writes.step(view, committed, self._next(view, committed), self._now, commit=True)
         self._announce(view, committed)
 
     def _announce(self, view: View, committed: Record) -> None:
@@ -240,8 +259,16 @@ class SeldonPlatform:
         plan = view.running(self._pipeline)
         if not plan:
             return view
-        taken = Record(plan, self._now, digest(view.document), view.replicas, healthy=view.record.healthy)
-        self._save(view, taken)
+        taken = replace(
+            view.record,
+            plan=plan,
+            since=self._now,
+            told=digest(view.document),
+            replicas=view.replicas,
+            settled=None,
+            violations=None,
+        )
+        self._writes.save(view, taken)
         if self._options.edits == "pause":
             self._voice.annotate(view.graph, {PAUSED: edited})
             self._voice.event(view.graph, "Warning", "Edited", f"{edited}; paused")
@@ -270,35 +297,3 @@ class SeldonPlatform:
     def _tell_refusal(self, view: View, stopped: Refusal) -> None:
         if self._voice.condition(view.graph, False, stopped.reason, stopped.message):
             self._voice.event(view.graph, "Warning", stopped.reason, stopped.message)
-
-    # ---- writes ---------------------------------------------------------------------------------------------------
-
-    def _write(self, view: View, current: Record, step: Step, commit: bool = False) -> None:
-        """All writes of a step; after a crash between two of them the next look finds what is left to do."""
-        if step.told or commit:
-            document = desired.plan_document({**view.told, **step.told})
-            current = replace(current, told=digest(document))
-            self._save(view, current, document)
-        for stage, replicas in step.replicas.items():
-            write_replicas(self._cluster, view.deployments[stage] or {}, replicas)
-        template = with_cores(view.graph, resize(self._cluster, view, step.cores))
-        if template != view.graph:
-            self._save(view, replace(current, rolls=True))
-            words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
-            self._voice.event(view.graph, "Warning", "RollingForCores", words)
-            metadata = {"resourceVersion": view.graph["metadata"]["resourceVersion"]}
-            change = {"metadata": metadata, "spec": {"predictors": template["spec"]["predictors"]}}
-            self._cluster.patch(SELDON_DEPLOYMENTS, self._options.graph, change)
-
-    def _save(self, view: View, current: Record, document: str | None = None) -> None:
-        data = {record.KEY: record_to_json(current)} | ({} if document is None else {desired.KEY: document})
-        if view.config_map is not None:
-            version = {"resourceVersion": view.config_map["metadata"]["resourceVersion"]}
-            saved = self._cluster.patch(
-                CONFIG_MAPS, plan_name(self._options.graph), {"metadata": version, "data": data}
-            )
-            view.config_map["metadata"] = saved["metadata"]
-            return
-        metadata = {"name": plan_name(self._options.graph), "labels": {PIPELINE_LABEL: self._pipeline.name}}
-        body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-        self._cluster.create(CONFIG_MAPS, body)

@@ -25,21 +25,21 @@ class PodReports:
         self._cluster = cluster
         self._in_sync: dict[str, tuple[str, PodPlan]] = {}
 
-    def pods(self, stage: str, documents: Sequence[Document], told: PodPlan | None) -> tuple[Pod, ...]:
-        """The pods of a stage, as the rollout sees them."""
+    def pods(self, container: str, documents: Sequence[Document], told: PodPlan | None) -> tuple[Pod, ...]:
+        """These pods as the rollout sees them; ``container`` is Triton's."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return tuple(pool.map(lambda document: self._pod(stage, document, told), documents))
+            return tuple(pool.map(lambda document: self._pod(container, document, told), documents))
 
     def keep(self, documents: Sequence[Document]) -> None:
         """Forget the pods that are no longer among all there are."""
         uids = {document["metadata"]["uid"] for document in documents}
         self._in_sync = {uid: seen for uid, seen in self._in_sync.items() if uid in uids}
 
-    def _pod(self, stage: str, document: Document, told: PodPlan | None) -> Pod:
+    def _pod(self, container: str, document: Document, told: PodPlan | None) -> Pod:
         ready = is_ready(document)
         serves = self._serves(document, told) if ready else None
         name = document["metadata"]["name"]
-        return Pod(name, ready, cores_of(document, stage), serves, resize_trouble(document))
+        return Pod(name, ready, cores_of(document, container), serves, resize_trouble(document))
 
     def _serves(self, document: Document, told: PodPlan | None) -> PodPlan | None:
         uid, version = document["metadata"]["uid"], document["metadata"]["resourceVersion"]

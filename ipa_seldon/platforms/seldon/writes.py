@@ -1,17 +1,77 @@
-"""Replicas and cores, written so that nobody else's change is lost."""
+"""The writes of a step, made so that nobody else's change is lost."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from ipa_seldon.cluster.api import DEPLOYMENTS, PODS, ApiError, Cluster
+from ipa_seldon.cluster.api import CONFIG_MAPS, DEPLOYMENTS, PODS, SELDON_DEPLOYMENTS, ApiError, Cluster
 from ipa_seldon.platforms.seldon.documents import View
+from ipa_seldon.platforms.seldon.voice import Voice
+from ipa_seldon.rollout import Step
+from ipa_seldon.specs import desired, record
+from ipa_seldon.specs.record import Record, digest, record_to_json
+from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
 from ipa_seldon.specs.seldon_operator import containers
+from ipa_seldon.specs.traffic import with_predictor, with_traffic, without_predictors
 
 Document = Mapping[str, Any]
+
+
+class Writes:
+    """Of the graph that is named as its ``pipeline``. ApiError 409 where what was seen has changed since."""
+
+    def __init__(self, cluster: Cluster, pipeline: str, voice: Voice) -> None:
+        self._cluster = cluster
+        self._pipeline = pipeline
+        self._voice = voice
+
+    def step(self, view: View, current: Record, step: Step, now: float, commit: bool = False) -> None:
+        """All writes of a step; after a crash between two of them the next look finds what is left to do."""
+        if step.told or commit:
+            document = desired.plan_document({**view.told, **step.told})
+            current = replace(current, told=digest(document))
+            self.save(view, current, document)
+        for key, replicas in step.replicas.items():
+            write_replicas(self._cluster, view.deployments[key] or {}, replicas)
+        template = with_cores(view.graph, resize(self._cluster, view, step.cores), view.set_of)
+        if template != view.graph:
+            current = replace(current, rolls=True)
+            words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
+            self._voice.event(view.graph, "Warning", "RollingForCores", words)
+        self._predictors(view, current, step, now, template)
+
+    def save(self, view: View, current: Record, document: str | None = None) -> None:
+        """The record, with a plan ``document`` in one write, so that the two are never apart."""
+        data = {record.KEY: record_to_json(current)} | ({} if document is None else {desired.KEY: document})
+        name = plan_name(self._pipeline)
+        if view.config_map is not None:
+            version = {"resourceVersion": view.config_map["metadata"]["resourceVersion"]}
+            saved = self._cluster.patch(CONFIG_MAPS, name, {"metadata": version, "data": data})
+            view.config_map["metadata"] = saved["metadata"]
+            return
+        metadata = {"name": name, "labels": {PIPELINE_LABEL: self._pipeline}}
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        self._cluster.create(CONFIG_MAPS, body)
+
+    def _predictors(self, view: View, current: Record, step: Step, now: float, template: dict[str, Any]) -> None:
+        """Change the SeldonDeployment to ``template`` and what the step wants of its predictors, in one write."""
+        for name, cores in step.added.items():
+            template = with_predictor(template, name, view.set_of or "", cores)
+            current = replace(current, rolls=True, added=(*current.added, name))
+        if step.traffic:
+            template = with_traffic(template, step.traffic)
+            current = replace(current, shifted=now)
+        template = without_predictors(template, step.removed)
+        if template == view.graph:
+            return
+        self.save(view, current)
+        metadata = {"resourceVersion": view.graph["metadata"]["resourceVersion"]}
+        change = {"metadata": metadata, "spec": {"predictors": template["spec"]["predictors"]}}
+        self._cluster.patch(SELDON_DEPLOYMENTS, self._pipeline, change)
 
 
 def write_replicas(cluster: Cluster, deployment: Document, replicas: int) -> None:
@@ -22,14 +82,14 @@ def write_replicas(cluster: Cluster, deployment: Document, replicas: int) -> Non
 
 
 def resize(cluster: Cluster, view: View, cores: Mapping[str, int]) -> dict[str, int]:
-    """Give pods their ``cores`` in place; returns those stages and cores for which the cluster cannot (Kubernetes
-    before 1.33).
+    """Give pods their ``cores`` in place; returns those stages, or variants of a set, and cores for which the cluster
+    cannot (Kubernetes before 1.33).
     """
     left: dict[str, int] = {}
-    for stage, pods in view.pods.items():
+    for key, pods in view.pods.items():
         for name in (pod["metadata"]["name"] for pod in pods):
-            if name in cores and stage not in left and not _resized(cluster, name, stage, cores[name]):
-                left[stage] = cores[name]
+            if name in cores and key not in left and not _resized(cluster, name, view.set_of or key, cores[name]):
+                left[key] = cores[name]
     return left
 
 
@@ -47,14 +107,17 @@ def _resized(cluster: Cluster, pod: str, container: str, cores: int) -> bool:
     return True
 
 
-def with_cores(graph: Document, cores: Mapping[str, int]) -> dict[str, Any]:
-    """The SeldonDeployment whose pods of these stages start with so many cores."""
+def with_cores(graph: Document, cores: Mapping[str, int], set_of: str | None = None) -> dict[str, Any]:
+    """The SeldonDeployment whose pods of these stages start with so many cores; of these predictors' stage ``set_of``
+    where there is a set of variants.
+    """
     changed = copy.deepcopy(dict(graph))
     for predictor in changed["spec"]["predictors"]:
         for component in predictor.get("componentSpecs") or ():
             for container in containers(component):
-                if container["name"] in cores:
+                key = predictor["name"] if container["name"] == set_of else container["name"]
+                if key in cores:
                     resources = container.setdefault("resources", {})
                     for kind in ("requests", "limits"):
-                        resources.setdefault(kind, {})["cpu"] = str(cores[container["name"]])
+                        resources.setdefault(kind, {})["cpu"] = str(cores[key])
     return changed

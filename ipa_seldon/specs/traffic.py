@@ -1,0 +1,73 @@
+"""A stage that runs a set of variants under Seldon Core: a predictor for each, named after it, that share the traffic.
+
+Seldon Core splits requests between whole predictors, in whole per cent, so this is for a pipeline of one stage.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ipa_seldon.specs.seldon_operator import Document, containers
+
+ENTRY = "--entry"
+"""The sidecar's option that names its entry in the plan document: a variant of the set."""
+
+
+def percentages(shares: Mapping[str, float]) -> dict[str, int]:
+    """Whole per cent that sum to 100, by largest remainders; of equal remainders the first wins."""
+    total = sum(shares.values())
+    exact = {name: 100 * share / total for name, share in shares.items()}
+    whole = {name: int(value) for name, value in exact.items()}
+    missing = 100 - sum(whole.values())
+    for name in sorted(exact, key=lambda name: whole[name] - exact[name])[:missing]:
+        whole[name] += 1
+    return whole
+
+
+def traffic_of(graph: Document) -> dict[str, int]:
+    """Predictor -> the per cent of the requests it gets; shadows are left out."""
+    live = [predictor for predictor in graph["spec"]["predictors"] if not predictor.get("shadow")]
+    if len(live) == 1:
+        return {live[0]["name"]: 100}
+    return {predictor["name"]: int(predictor.get("traffic") or 0) for predictor in live}
+
+
+def with_traffic(graph: Document, traffic: Mapping[str, int]) -> dict[str, Any]:
+    """The SeldonDeployment whose predictors get so much."""
+    changed = copy.deepcopy(dict(graph))
+    for predictor in changed["spec"]["predictors"]:
+        if predictor["name"] in traffic:
+            predictor["traffic"] = traffic[predictor["name"]]
+    return changed
+
+
+def with_predictor(graph: Document, name: str, stage: str, cores: int) -> dict[str, Any]:
+    """The SeldonDeployment with one more predictor at its end, without traffic yet: as its first one, which keeps what
+    its owner has put there, but for another entry of the plan and other cores.
+    """
+    changed = copy.deepcopy(dict(graph))
+    predictors = changed["spec"]["predictors"]
+    if len(predictors) == 1:
+        predictors[0]["traffic"] = 100  # stated, as Seldon Core wants it of several
+    added = copy.deepcopy(predictors[0])
+    added |= {"name": name, "traffic": 0}
+    for component in added.get("componentSpecs") or ():
+        for container in containers(component):
+            arguments = container.get("args") or []
+            if ENTRY in arguments:
+                arguments[arguments.index(ENTRY) + 1] = name
+            if container["name"] == stage:
+                for kind in ("requests", "limits"):
+                    container.setdefault("resources", {}).setdefault(kind, {})["cpu"] = str(cores)
+    predictors.append(added)
+    return changed
+
+
+def without_predictors(graph: Document, names: Collection[str]) -> dict[str, Any]:
+    """The SeldonDeployment without some predictors, which must have no traffic any more."""
+    changed = copy.deepcopy(dict(graph))
+    spec = changed["spec"]
+    spec["predictors"] = [predictor for predictor in spec["predictors"] if predictor["name"] not in names]
+    return changed
