@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import monotonic, sleep
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Until the condition holds; AssertionError after ``seconds``."""
+def wait_for(condition: Callable[[], object], seconds: float = 120, period: float = 0.05) -> None:
+    """Until the condition holds, looked at every ``period`` seconds; AssertionError after ``seconds``."""
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, f"not within {seconds:g} s"
-        sleep(0.05)
+        sleep(period)

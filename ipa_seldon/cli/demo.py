@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 @click.option(
     "-f", "--file", "path", type=click.Path(path_type=Path), help="Pipeline file.  [default: the text pipeline]"
 )
+@click.option(
+    "--platform",
+    type=click.Choice(["local", "seldon"]),
+    default="local",
+    show_default=True,
+    help="One Triton, or the pods of an emulated cluster, which needs a checkout of the repository.",
+)
 @click.option("--duration", type=Seconds(), default="180s", show_default=True, help="How long the load is replayed.")
 @click.option("--pattern", default="bursty", show_default=True, help="Load pattern, see ipa-seldon load.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Trace (second,rps) to replay instead of a pattern.")
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def demo(
     path: Path | None,
+    platform: str,
     duration: float,
     pattern: str,
     trace: Path | None,
@@ -60,15 +68,17 @@ def demo(
     With -o json the summary alone goes to standard output (with --compare one per run, by name).
     """
     from ipa_seldon.demo.runner import TEXT_PIPELINE, Demo, check_load
+    from ipa_seldon.demo.serving import check_platform
     from ipa_seldon.demo.summary import summary
 
     def say(words: str) -> None:
         click.echo(words, err=True)
 
+    check_platform(platform)
     check_load(trace, pattern, duration, seed)
     runner = Demo(path or TEXT_PIPELINE, directory, say, calibration_seed=seed if calibrate else None)
     load = runner.load(duration, seed, damping, trace=trace, pattern=pattern, scale=scale)
-    runs = runner.run(load, compare)
+    runs = runner.run(load, compare, platform)
     report = runner.write_report(runs, load)
     summaries = {run.name: summary(run) for run in runs}
     if output == "json":

@@ -26,7 +26,7 @@ from ipa_seldon.cli.options import Seconds
 )
 @click.option("--poll", type=Seconds(), default="1s", show_default=True, help="How often to look at plan and Triton.")
 @click.option(
-    "--min-interval", type=Seconds(), default="10s", show_default=True, help="Between two changes of Triton, at least."
+    "--min-interval", type=Seconds(), default="2s", show_default=True, help="Between two changes of Triton, at least."
 )
 def sidecar(
     stage: str,

@@ -18,8 +18,10 @@ def connect(
     namespace: str | None = None,
     on_call: Callable[[Call], None] = lambda _: None,
     may_write: Callable[[], bool] = lambda: True,
+    kubeconfig: Path | None = None,
 ) -> Cluster:
-    """The cluster of KUBECONFIG (or ~/.kube/config), else the one this process runs in; the rest as of Cluster.
+    """The cluster of ``kubeconfig``, by default that of KUBECONFIG (or ~/.kube/config), else the one this process runs
+    in; the rest as of Cluster.
 
     ``namespace`` is by default the context's, or the pod's own. ConfigError when there is neither.
     """
@@ -34,9 +36,10 @@ def connect(
     chosen = Configuration()
     # One retry policy only, that of Cluster.
     chosen.retries = False
-    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    named = str(kubeconfig or os.environ.get("KUBECONFIG", ""))
+    path = named or str(Path.home() / ".kube" / "config")
     try:
-        if os.environ.get("KUBECONFIG") or Path(path).exists():
+        if named or Path(path).exists():
             config.load_kube_config(path, client_configuration=chosen)
             _, context = config.list_kube_config_contexts(path)
             found = context["context"].get("namespace")

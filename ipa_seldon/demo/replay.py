@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan, serve_locally
+from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan
 from ipa_seldon.config import Config
 from ipa_seldon.demo.live import LiveView, Scene
+from ipa_seldon.demo.serving import Serve
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import PlatformError
@@ -38,14 +39,14 @@ class Load:
     words: str
 
 
-def replay(name: str, config: Config, load: Load, directory: Path) -> RunResult:
+def replay(name: str, config: Config, load: Load, directory: Path, serve: Serve) -> RunResult:
     """The run called ``name``: "adaptive", or a name in FIXED. Logs and records go to ``directory``."""
     algorithm_name = FIXED.get(name, config.spec.algorithm)
     algorithm = build_algorithm(config, algorithm_name)
     decisions: list[Decision] = []
     records = RecordTail(directory / f"{name}-requests.jsonl")
     with (
-        serve_locally(config, first_plan(algorithm), log_directory=directory / f"{name}-triton") as serving,
+        serve(config, first_plan(algorithm), directory / f"{name}-triton") as serving,
         AuditLog(directory / f"{name}-audit.jsonl", config, algorithm_name) as audit,
     ):
         start = math.ceil(time.time()) + LEAD
@@ -57,11 +58,12 @@ def replay(name: str, config: Config, load: Load, directory: Path) -> RunResult:
                 view.update(decision, records.fresh())
 
             def wait(seconds: float) -> bool:
-                """Wait, with the view kept fresh; True once the generator has ended."""
+                """Wait, with the plan under way taken on and the view kept fresh; True once the generator has ended."""
                 until = time.monotonic() + seconds
                 while generator.poll() is None and (left := until - time.monotonic()) > 0:
                     with suppress(subprocess.TimeoutExpired):
                         generator.wait(min(left, REFRESH))
+                    serving.tend()
                     view.progress(time.time(), records.fresh())
                 return generator.poll() is not None
 

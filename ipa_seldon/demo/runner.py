@@ -12,6 +12,7 @@ from ipa_seldon.config import Config, read_config, with_profiles
 from ipa_seldon.demo.replay import ADAPTIVE, FIXED, Load, replay
 from ipa_seldon.demo.report import render
 from ipa_seldon.demo.requests import text_requests
+from ipa_seldon.demo.serving import SERVED_BY
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, this_machine
@@ -24,6 +25,7 @@ PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
 BEYOND_ANY_PLAN = 1e6
+EMULATED = "an emulated cluster with Seldon Core; each pod a Triton and a sidecar, processes of this machine"
 
 
 def check_load(trace: Path | None, pattern: str, duration: float, seed: int) -> None:
@@ -81,13 +83,17 @@ class Demo:
         words = f"{pattern}, peak {peak / damping:.1f} requests/s, seed {seed}"
         return Load((*common, "--pattern", pattern, "--scale", f"{peak:.3f}"), duration, words)
 
-    def run(self, load: Load, compare: bool) -> list[RunResult]:
-        """The adaptive run, and with ``compare`` the same arrivals with the lightest and the heaviest variants."""
+    def run(self, load: Load, compare: bool, platform: str = "local") -> list[RunResult]:
+        """The adaptive run, and with ``compare`` the same arrivals with the lightest and the heaviest variants, served
+        by a ``platform`` of SERVED_BY.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
+        if platform == "seldon":
+            self._notes["Platform"] = EMULATED
         runs = []
         for name in (ADAPTIVE, *(FIXED if compare else ())):
             self._say(f"{name}: serving {self._config.name} on Triton; load: {load.words}")
-            runs.append(replay(name, self._config, load, self._directory))
+            runs.append(replay(name, self._config, load, self._directory, SERVED_BY[platform]))
         return runs
 
     def write_report(self, runs: Sequence[RunResult], load: Load) -> Path:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
@@ -22,12 +23,15 @@ from types import TracebackType
 
 from ipa_seldon.errors import PlatformError
 
-HOST = "127.0.0.1"
 POLL = 0.02
 START_ATTEMPTS = 3
+START_DEADLINE = 60.0
+"""Seconds that a start may take."""
 EXIT_TIMEOUT = 1
 """Seconds that requests under way get to finish at the end."""
 SHARED_MEMORY = Path("/dev") / "shm"
+LOG = "triton.log"
+"""In the server's directory; the one before it is kept beside it."""
 TRACES = "traces.json"
 """In the server's directory: how the names of files begin to which traces are written, once they are switched on."""
 # Arguments: process group, shared-memory prefix, directory to remove (or empty). Waits for this process to write a
@@ -35,13 +39,21 @@ TRACES = "traces.json"
 GUARD = 'read -r line || { kill -s KILL -- "-$1"; rm -f "/dev/shm/$2"*; rm -rf -- "$3"; }'
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens: ``ports`` are those of HTTP, gRPC and metrics; None takes free ones."""
+
+    host: str = "127.0.0.1"
+    ports: tuple[int, int, int] | None = None
+
+
 class TritonServer:
     """A server over the model repository ``repository``.
 
     ``models`` are loaded at the start, every other one by the repository API. ``environment`` is added to this
     process's own; model processes inherit it (OMP_NUM_THREADS, ...). ``work_directory`` holds the log and outlives the
-    server; without one a temporary directory is used. ``deadline`` is how long a start may take, in seconds.
-    ``directory`` is the one in use, ``shared_memory`` how the names of its files in /dev/shm begin.
+    server; without one a temporary directory is used. ``directory`` is the one in use, ``shared_memory`` how the names
+    of its files in /dev/shm begin.
     The server never outlives this process, however that ends: a guard process sees a pipe close and ends the server.
     """
 
@@ -52,33 +64,33 @@ class TritonServer:
         *,
         models: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        deadline: float = 60.0,
+        address: Address = Address(),
     ) -> None:
         self._repository = repository
         self._models = tuple(models)
         self._environment = dict(environment or {})
-        self._deadline = deadline
+        self._address = address
         self._kept_directory = work_directory
         self.directory = work_directory
         self.shared_memory = f"ipa_seldon_{uuid.uuid4().hex[:12]}_"
-        self._ports: tuple[int, int, int] | None = None
+        self._ports = address.ports
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def http_url(self) -> str:
         """``http://host:port`` of the v2 REST API."""
-        return f"http://{HOST}:{self._port(0)}"
+        return f"http://{self._address.host}:{self._port(0)}"
 
     @property
     def grpc_url(self) -> str:
         """``host:port`` of the v2 gRPC API, as tritonclient wants it."""
-        return f"{HOST}:{self._port(1)}"
+        return f"{self._address.host}:{self._port(1)}"
 
     @property
     def metrics_url(self) -> str:
         """Where Triton serves its Prometheus metrics."""
-        return f"http://{HOST}:{self._port(2)}/metrics"
+        return f"http://{self._address.host}:{self._port(2)}/metrics"
 
     @property
     def pid(self) -> int | None:
@@ -132,19 +144,21 @@ class TritonServer:
         """
         reason = ""
         for _ in range(START_ATTEMPTS):
-            self._ports = self._ports or _free_ports()
+            self._ports = self._ports or _free_ports(self._address.host)
             self._launch(wheel, directory)
-            reason = self._await_ready(directory / "triton.log")
+            reason = self._await_ready(directory / LOG)
             if not reason:
                 return
             self._end_processes()
-            if "in use" not in reason:
+            if "in use" not in reason or self._address.ports:
                 break
             self._ports = None
         raise PlatformError(f"Triton did not start: {reason}")
 
     def _launch(self, wheel: Path, directory: Path) -> None:
-        with (directory / "triton.log").open("wb") as log:
+        if (directory / LOG).exists():  # of a server that ended, and it may say why
+            (directory / LOG).replace(directory / f"{LOG}.1")
+        with (directory / LOG).open("wb") as log:
             self._process = subprocess.Popen(
                 [str(wheel / "bin" / "tritonserver"), *self._arguments(directory)],
                 stdin=subprocess.DEVNULL,
@@ -182,23 +196,23 @@ class TritonServer:
             # Where traces go once they are switched on, which only the start can say.
             f"--trace-config=triton,file={directory / TRACES}",
             *(f"--load-model={model}" for model in self._models),
-            *(f"--{service}-address={HOST}" for service in ("http", "grpc", "metrics")),
+            *(f"--{service}-address={self._address.host}" for service in ("http", "grpc", "metrics")),
             *(f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"),
         ]
 
     def _await_ready(self, log: Path) -> str:
         """An empty string when the server is ready, else why not."""
-        deadline = time.monotonic() + self._deadline
+        deadline = time.monotonic() + START_DEADLINE
         while time.monotonic() < deadline:
             if not self.alive:
                 return _reason(log)
             if self._ready():
                 return ""
             time.sleep(POLL)
-        return f"not ready after {self._deadline:g} s; {_reason(log)}"
+        return f"not ready after {START_DEADLINE:g} s; {_reason(log)}"
 
     def _ready(self) -> bool:
-        connection = HTTPConnection(HOST, self._port(0), timeout=1)
+        connection = HTTPConnection(self._address.host, self._port(0), timeout=1)
         with closing(connection), suppress(OSError, HTTPException):
             connection.request("GET", "/v2/health/ready")
             return connection.getresponse().status == HTTPStatus.OK
@@ -253,12 +267,12 @@ def _search_paths(wheel: Path) -> dict[str, str]:
     return {name: os.pathsep.join([*paths, *filter(None, [os.environ.get(name)])]) for name, paths in wanted.items()}
 
 
-def _free_ports() -> tuple[int, int, int]:
+def _free_ports(host: str) -> tuple[int, int, int]:
     """Three ports that were free a moment ago; held together, so that they differ."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
         for one in sockets:
-            one.bind((HOST, 0))
+            one.bind((host, 0))
         http, grpc, metrics = (one.getsockname()[1] for one in sockets)
     return http, grpc, metrics
 

@@ -13,6 +13,7 @@ from tests.cluster.emulator import CLUSTER_AGENT
 from tests.cluster.resources import Document
 
 SERVED_UNDER = {
+    "configmaps": "/api/v1",
     "pods": "/api/v1",
     "deployments": "/apis/apps/v1",
     "seldondeployments": "/apis/machinelearning.seldon.io/v1",

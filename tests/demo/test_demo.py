@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import ipa_seldon as ipa_seldon_package
 from ipa_seldon.demo.runner import TEXT_PIPELINE
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.plan import Outcome
@@ -35,13 +37,14 @@ def leftovers() -> set[str]:
     return {path.name for path in Path("/dev/shm").glob("ipa_seldon_*")}  # noqa: S108  # only looks
 
 
-def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path) -> None:
+@pytest.mark.parametrize("platform", ["local", "seldon"])
+def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path, platform: str) -> None:
     """A ramp over real images: the summary alone on standard output, answers read correctly, switches, none failed;
-    a report; a log that decides the same again; and nothing left behind.
+    a report; a log that decides the same again; and nothing left behind. On one Triton, and on pods of a cluster.
     """
     before = leftovers()
     words = ("--duration", "24", "--pattern", "ramp", "--no-calibrate", "--directory", str(tmp_path), "-o", "json")
-    done = ipa_seldon("demo", *words)
+    done = ipa_seldon("demo", "--platform", platform, *words)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert set(summary) >= KEYS
@@ -64,6 +67,17 @@ def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path) -> None:
     assert "detect" in report
     assert "<script src" not in report
     assert leftovers() == before
+
+
+def test_a_cluster_without_a_checkout_is_one_line(tmp_path: Path) -> None:
+    """A package without the tests beside it says what --platform seldon needs, before it starts anything."""
+    shutil.copytree(Path(ipa_seldon_package.__file__).parent, tmp_path / "ipa_seldon")
+    command = [sys.executable, "-m", "ipa_seldon", "demo", "--platform", "seldon", "-f", str(TEXT_PIPELINE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "Error: --platform seldon needs a checkout of the repository: its cluster is in tests/cluster\n"
+    )
 
 
 def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:

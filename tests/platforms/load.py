@@ -48,10 +48,12 @@ class Client:
 class Load:
     """Runs while entered.
 
-    ``failures`` are the words of failed or wrong requests, ``traces`` what was answered, in order.
+    ``failures`` are the words of failed or wrong requests, ``traces`` what was answered, in order. With the first
+    failure it ends, unless it is ``stubborn``.
     """
 
     url: str
+    stubborn: bool = False
     failures: list[str] = field(default_factory=list)
     traces: list[int] = field(default_factory=list)
     latencies: list[tuple[float, float]] = field(default_factory=list)
@@ -74,11 +76,16 @@ class Load:
         """Return when ``more`` requests were answered after now, or one failed."""
         with self._progress:
             wanted = len(self.traces) + more
-            assert self._progress.wait_for(lambda: len(self.traces) >= wanted or self.failures, PATIENCE)
+            assert self._progress.wait_for(lambda: len(self.traces) >= wanted or self._lost, PATIENCE)
+
+    @property
+    def _lost(self) -> bool:
+        """Whether a failure ends it."""
+        return bool(self.failures) and not self.stubborn
 
     def _run(self, index: int) -> None:
         client, number = Client(self.url), index
-        while not self._ending.is_set() and not self.failures:
+        while not self._ending.is_set() and not self._lost:
             number += 1
             began = time.monotonic()
             try:

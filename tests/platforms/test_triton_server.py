@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.platforms.triton_server import SHARED_MEMORY, TritonServer
+from ipa_seldon.platforms.triton_server import SHARED_MEMORY, Address, TritonServer
 from tests.conftest import write_toy_repository
-from tests.platforms.load import Client
+from tests.platforms.load import Client, body
 
 pytestmark = pytest.mark.triton
 OWNER = """
@@ -129,3 +129,21 @@ def test_a_restart_keeps_the_ports(toy_repository: Path, tmp_path: Path) -> None
         assert server.pid != first
         assert psutil.Process(server.pid).environ()["MARKER_OF_THIS_TEST"] == "seen"
     assert (tmp_path / "triton.log").exists()
+    assert (tmp_path / "triton.log.1").exists()
+
+
+def test_it_listens_where_it_is_told_to(toy_repository: Path) -> None:
+    """On the given address and ports, and on no other address."""
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for chosen in (one, two, three):
+            chosen.bind(("127.0.0.7", 0))
+        ports = (one.getsockname()[1], two.getsockname()[1], three.getsockname()[1])
+    address = Address("127.0.0.7", ports)
+    with TritonServer(toy_repository, models=("double",), address=address) as server:
+        assert server.http_url == f"http://127.0.0.7:{ports[0]}"
+        assert server.grpc_url == f"127.0.0.7:{ports[1]}"
+        client = Client(server.http_url)
+        assert client.infer("double", body(3))["number"] == 6
+        client.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", ports[0]))

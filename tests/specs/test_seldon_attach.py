@@ -105,7 +105,7 @@ def test_everything_else_stays(seed: int, shape: str) -> None:
         }
         built = {"containers", "volumes", "terminationGracePeriodSeconds"}
         assert {k: v for k, v in pod.items() if k not in built} == {k: v for k, v in old_pod.items() if k not in built}
-        assert pod["terminationGracePeriodSeconds"] == old_pod.get("terminationGracePeriodSeconds", 60)
+        assert pod["terminationGracePeriodSeconds"] == old_pod.get("terminationGracePeriodSeconds", 45)
         assert [v for v in old_pod.get("volumes", ()) if v not in pod["volumes"]] == []
         assert [c for c in containers(before) if c["name"] == "logger"] == [
             c for c in pod["containers"] if c["name"] == "logger"

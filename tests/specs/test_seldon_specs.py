@@ -87,6 +87,27 @@ def test_a_pod_gets_its_cores_and_serves_only_when_it_is_ready() -> None:
         assert volumes["plan"]["configMap"]["name"] == plan_config_map(pipeline, plan)["metadata"]["name"]
 
 
+def test_what_a_pod_is_promised_is_what_it_may_use() -> None:
+    """Every container's requests equal its limits: the pod is of the class Guaranteed, as cores of its own need it."""
+    pipeline, plan = planned(7)
+    for component in components(seldon_deployment(pipeline, plan, SETTINGS)):
+        for container in containers(component):
+            assert container["resources"]["requests"] == container["resources"]["limits"]
+            assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+
+
+def test_a_pod_that_goes_has_time_to_answer() -> None:
+    """Triton is told to end only once nobody sends any more, and is killed only after both waits that it is given."""
+    pipeline, plan = planned(7)
+    for component in components(seldon_deployment(pipeline, plan, SETTINGS)):
+        triton, _ = containers(component)
+        program, seconds = triton["lifecycle"]["preStop"]["exec"]["command"]
+        (timeout,) = (a.partition("=")[2] for a in triton["args"] if a.startswith("--exit-timeout-secs="))
+        assert program == "sleep"
+        assert 1 < int(seconds) < 30
+        assert int(seconds) + int(timeout) < component["spec"]["terminationGracePeriodSeconds"]
+
+
 def test_sidecars_find_their_plan() -> None:
     """The file a sidecar is told of is the ConfigMap's key, and holds its stage."""
     pipeline, plan = planned(9)
