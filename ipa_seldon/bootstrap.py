@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, UNDAMPED, Algorithm, Baselines, Settings
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, UNDAMPED, Algorithm, Baselines, SetSettings, Settings
 from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
@@ -29,6 +29,7 @@ from ipa_seldon.profiles import slowed
 from ipa_seldon.schema import ObjectiveSpec, SeldonSpec
 from ipa_seldon.solvers import SOLVERS, Solver
 from ipa_seldon.specs.seldon import (
+    CAPACITY_FILE,
     PROFILE_FILE,
     SeldonSettings,
     pipeline_config_map,
@@ -62,6 +63,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         queueing=spec.queueing,
         baselines=Baselines(**dict(spec.baselines)),
         constraint=_constraint(spec.objective),
+        sets=SetSettings(**dict(spec.infadapter)),
     )
 
 
@@ -102,6 +104,8 @@ def build_trade(config: Config, algorithm: str | None = None, solver: str | None
 
 def _undamped(config: Config, name: str, settings: Settings) -> Algorithm:
     factory = plugins.load("algorithm", name, ALGORITHMS)
+    if name not in BY_CAPACITY:
+        config.need_profile()
     try:
         built: Algorithm = factory(config.pipeline, settings)
     except ConfigError as error:
@@ -219,12 +223,15 @@ def _named(config: Config) -> Iterator[None]:
 
 
 def _pipeline_config_map(config: Config) -> dict[str, Any]:
-    """The file as the operator wrote it, on a profile that lies beside it."""
+    """The file as the operator wrote it, on tables that lie beside it."""
     document = config.document.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    profile = (config.path.parent / str(document["spec"]["profile"])).read_text(encoding="utf-8")
-    document["spec"]["profile"] = PROFILE_FILE
-    document["spec"].pop("repository", None)
-    return pipeline_config_map(config.name, yaml.safe_dump(document, sort_keys=False), profile)
+    spec, tables = document["spec"], {}
+    for key, name in (("profile", PROFILE_FILE), ("capacity", CAPACITY_FILE)):
+        if spec.get(key):
+            tables[name] = (config.path.parent / spec[key]).read_text(encoding="utf-8")
+            spec[key] = name
+    spec.pop("repository", None)
+    return pipeline_config_map(config.name, yaml.safe_dump(document, sort_keys=False), tables)
 
 
 def time_shared(config: Config) -> tuple[Config, str]:

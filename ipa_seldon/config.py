@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -15,23 +15,29 @@ from pydantic_core import ErrorDetails
 
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.profiles import Measurement, Profile
+from ipa_seldon.profiles import Capacity, Measurement, Profile, throughput_of
 from ipa_seldon.schema import Document, PipelineFile, PipelineSpec, edges_of, topological
 
 DocumentType = TypeVar("DocumentType", bound=Document)
 PROFILE_COLUMNS = ("stage", "variant", "cores", "batch", "latency", "throughput")
+CAPACITY_COLUMNS = ("variant", "cores", "slo", "capacity", "load_time")
+Profiles = Mapping[tuple[str, str], Profile]
+"""By (stage, variant)."""
+Capacities = Mapping[tuple[str, float], Capacity]
+"""By (variant, SLO in seconds)."""
 
 
 @dataclass(frozen=True)
 class Config:
     """A pipeline file that was read: ``document`` as the operator wrote it, ``pipeline`` as the core uses it, the
-    ``profiles`` by (stage, variant), ``repository`` (the Triton model repository) as a path, where given.
+    ``profiles`` and ``capacities`` that it names, ``repository`` (the Triton model repository) as a path, where given.
     """
 
     path: Path
     document: PipelineFile
-    profiles: Mapping[tuple[str, str], Profile]
+    profiles: Profiles
     pipeline: Pipeline
+    capacities: Capacities = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,6 +60,11 @@ class Config:
         """The Triton model repository; None where the file names none."""
         return (self.path.parent / self.spec.repository).resolve() if self.spec.repository else None
 
+    def need_profile(self) -> None:
+        """ConfigError where the file names no profile of batches."""
+        if self.spec.profile is None:
+            raise ConfigError(f"{self.path}: spec.profile: missing; accepted: a CSV file, relative to this file")
+
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML lets the last of two equal keys win in silence; an operator would rather know."""
@@ -72,15 +83,22 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def read_config(path: Path | str, profile: bool = True) -> Config:
     """The Config in the file at ``path``; ConfigError names file, key, value and what is accepted.
 
-    ``profile=False`` leaves out the profile (to make one): variants then have no cores and cannot be planned.
+    ``profile=False`` leaves out profile and capacities (to make them): variants then cannot be planned.
     """
     path = Path(path)
     document = parse_document(path, read_yaml(path))
     if not profile:
         return make_config(path, document, {})
-    if document.spec.profile is None:
-        raise ConfigError(f"{path}: spec.profile: missing; accepted: a CSV file, relative to this file")
-    return make_config(path, document, read_profiles(path.parent / document.spec.profile))
+    spec = document.spec
+    config = make_config(
+        path,
+        document,
+        read_profiles(path.parent / spec.profile) if spec.profile else {},
+        read_capacities(path.parent / spec.capacity) if spec.capacity else {},
+    )
+    if not spec.capacity:
+        config.need_profile()
+    return config
 
 
 def parse_document(path: Path, loaded: object) -> PipelineFile:
@@ -101,9 +119,10 @@ def validated(path: Path, loaded: object, kind: type[DocumentType]) -> DocumentT
         raise ConfigError(f"{path}: {_one_line(error.errors()[0], kind)}") from error
 
 
-def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str, str], Profile]) -> Config:
-    """A Config from its parts; ConfigError when ``profiles`` is not empty and lacks a variant."""
+def make_config(path: Path, document: PipelineFile, profiles: Profiles, capacities: Capacities | None = None) -> Config:
+    """A Config from its parts; ConfigError when profiles or capacities are given and lack a variant."""
     spec = document.spec
+    capacities = capacities or {}
     if profiles:
         for stage, stage_spec in spec.stages.items():
             for variant in stage_spec.variants:
@@ -111,7 +130,8 @@ def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str,
                     raise ConfigError(
                         f"{path}: spec.stages.{stage}.variants.{variant}: the profile {spec.profile} has no row for it"
                     )
-    stages = tuple(_stage(name, spec, profiles) for name in topological(spec.graph))
+    at_slo = _at_slo(path, spec, capacities) if capacities else {}
+    stages = tuple(_stage(name, spec, profiles, at_slo) for name in topological(spec.graph))
     pipeline = Pipeline(
         name=document.metadata.name,
         stages=stages,
@@ -127,19 +147,34 @@ def make_config(path: Path, document: PipelineFile, profiles: Mapping[tuple[str,
             raise ConfigError(
                 f"{path}: spec.limits.cores: {spec.limits.cores}: accepted: at least {least}, one replica per stage"
             )
-    return Config(path, document, profiles, pipeline)
+    return Config(path, document, profiles, pipeline, capacities)
 
 
-def with_profiles(config: Config, profiles: Mapping[tuple[str, str], Profile]) -> Config:
+def with_profiles(config: Config, profiles: Profiles) -> Config:
     """The same config on other profiles."""
-    return make_config(config.path, config.document, profiles)
+    return make_config(config.path, config.document, profiles, config.capacities)
 
 
-def _stage(name: str, spec: PipelineSpec, profiles: Mapping[tuple[str, str], Profile]) -> Stage:
+def _at_slo(path: Path, spec: PipelineSpec, capacities: Capacities) -> dict[str, Capacity]:
+    """The capacities of the pipeline's variants at its SLO; ConfigError where one has none."""
+    slo = spec.slo.latency
+    found = {name: capacity for (name, at), capacity in capacities.items() if math.isclose(at, slo)}
+    for stage, stage_spec in spec.stages.items():
+        for variant in stage_spec.variants:
+            if variant not in found:
+                raise ConfigError(
+                    f"{path}: spec.stages.{stage}.variants.{variant}: the capacities {spec.capacity} have no row for "
+                    f"it at an SLO of {slo:g} s"
+                )
+    return found
+
+
+def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mapping[str, Capacity]) -> Stage:
     stage = spec.stages[name]
     variants = []
     for variant_name, variant in stage.variants.items():
-        profile = profiles.get((name, variant_name), Profile({}))
+        profile, capacity = profiles.get((name, variant_name), Profile({})), capacities.get(variant_name)
+        measured = capacity is not None and "load_time" not in variant.model_fields_set
         variants.append(
             Variant(
                 variant_name,
@@ -147,8 +182,9 @@ def _stage(name: str, spec: PipelineSpec, profiles: Mapping[tuple[str, str], Pro
                 variant.version,
                 profile.cores,
                 profile.latency,
-                profile.throughput,
-                variant.load_time,
+                throughput_of(profile, capacity),
+                capacity.load_time if capacity and measured else variant.load_time,
+                capacity.usable if capacity else None,
             )
         )
     return Stage(name, tuple(variants), spec.limits.replicas, stage.threshold, stage.slo, stage.rate)
@@ -157,32 +193,58 @@ def _stage(name: str, spec: PipelineSpec, profiles: Mapping[tuple[str, str], Pro
 def read_profiles(path: Path) -> dict[tuple[str, str], Profile]:
     """Profiles by (stage, variant) from a CSV with at least the columns of PROFILE_COLUMNS, in any order."""
     points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
-    with _open(path) as lines:
-        reader = csv.DictReader(lines)
-        missing = [column for column in PROFILE_COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ConfigError(f"{path}: column {missing[0]} is missing; accepted: {','.join(PROFILE_COLUMNS)}")
-        for row in reader:
-            where = f"{path}: line {reader.line_num}"
-            key = (row["stage"], row["variant"])
-            cores, batch = (int(_number(where, column, row[column], whole=True)) for column in ("cores", "batch"))
-            latency, throughput = (_number(where, column, row[column]) for column in ("latency", "throughput"))
-            of_variant = points.setdefault(key, {})
-            if (cores, batch) in of_variant:
-                raise ConfigError(f"{where}: {key[0]}, {key[1]}, cores {cores}, batch {batch} appears twice")
-            of_variant[cores, batch] = Measurement(latency, throughput)
-    if not points:
-        raise ConfigError(f"{path}: no rows; accepted: {','.join(PROFILE_COLUMNS)}")
+    for where, row in _rows(path, PROFILE_COLUMNS):
+        key = (row["stage"], row["variant"])
+        cores, batch = (int(_number(where, column, row[column], whole=True)) for column in ("cores", "batch"))
+        latency, throughput = (_number(where, column, row[column]) for column in ("latency", "throughput"))
+        of_variant = points.setdefault(key, {})
+        if (cores, batch) in of_variant:
+            raise ConfigError(f"{where}: {key[0]}, {key[1]}, cores {cores}, batch {batch} appears twice")
+        of_variant[cores, batch] = Measurement(latency, throughput)
     return {key: Profile(of_variant) for key, of_variant in points.items()}
 
 
-def _number(where: str, column: str, text: str | None, whole: bool = False) -> float:
+def read_capacities(path: Path) -> dict[tuple[str, float], Capacity]:
+    """Capacities by (variant, SLO) from a CSV with at least the columns of CAPACITY_COLUMNS, in any order; a variant's
+    load time is the longest of its rows.
+    """
+    points: dict[tuple[str, float], dict[int, float]] = {}
+    load_times: dict[tuple[str, float], float] = {}
+    for where, row in _rows(path, CAPACITY_COLUMNS):
+        cores = int(_number(where, "cores", row["cores"], whole=True))
+        slo = _number(where, "slo", row["slo"])
+        capacity, load_time = (_number(where, column, row[column], zero=True) for column in ("capacity", "load_time"))
+        key = (row["variant"], slo)
+        of_variant = points.setdefault(key, {})
+        if cores in of_variant:
+            raise ConfigError(f"{where}: {key[0]}, cores {cores}, slo {slo:g} appears twice")
+        of_variant[cores] = capacity
+        load_times[key] = max(load_time, load_times.get(key, 0.0))
+    return {key: Capacity(of_variant, load_times[key]) for key, of_variant in points.items()}
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV, each with its place in words; ConfigError where a column is missing or there are none."""
+    with _open(path) as lines:
+        reader = csv.DictReader(lines)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ConfigError(f"{path}: column {missing[0]} is missing; accepted: {','.join(columns)}")
+        empty = True
+        for row in reader:
+            empty = False
+            yield f"{path}: line {reader.line_num}", row
+        if empty:
+            raise ConfigError(f"{path}: no rows; accepted: {','.join(columns)}")
+
+
+def _number(where: str, column: str, text: str | None, whole: bool = False, zero: bool = False) -> float:
     try:
         number = float(text or "")
     except ValueError:
         number = math.nan
-    if not (0 < number < math.inf) or (whole and number % 1):
-        accepted = "a whole number >= 1" if whole else "a number > 0"
+    if not (0 < number < math.inf or (zero and number == 0)) or (whole and number % 1):
+        accepted = "a whole number >= 1" if whole else "a number >= 0" if zero else "a number > 0"
         raise ConfigError(f"{where}: {column}: {text!r}: accepted: {accepted}")
     return number
 

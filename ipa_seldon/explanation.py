@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_seldon.programs import RESOLUTION, AccuracyMeasure, Floats, MultipleChoice
+from ipa_seldon.programs import RESOLUTION, AccuracyMeasure, Floats, MultipleChoice, Picks, VariantSet
 
 Flags = NDArray[np.bool_]
 _TOLERANCE = 1e-9
@@ -86,3 +86,38 @@ def _exchanges(problem: MultipleChoice, choice: Sequence[int], floor: float) -> 
         cores = taken_cores - float(problem.cores[t][k]) + problem.cores[t]
         budget_met = np.full(len(cores), True) if problem.budget is None else cores <= problem.budget + 1e-9
         yield _Exchange(t, problem.alpha * combined - penalty, slo_met, budget_met, combined >= floor - RESOLUTION)
+
+
+def set_runner_up(problem: VariantSet, choice: Sequence[int]) -> tuple[int, ...] | None:
+    """The best feasible choice without an idle pod that differs from ``choice`` (one option index per variant) in one
+    variant or two.
+    """
+    best, found = -np.inf, None
+    for near in problem.near(choice):
+        other = (near != np.array(choice)[:, None]).any(axis=0)
+        picks = near[:, other & problem.affordable(near) & problem.sustained(near)]
+        picks = picks[:, ~((picks > 0) & (problem.carried(picks) == 0)).any(axis=0)]
+        worth = problem.worth(picks)
+        if worth.size and worth.max() > best:
+            k = int(worth.argmax())
+            best, found = float(worth[k]), tuple(picks[:, k].tolist())
+    return found
+
+
+def set_binding(problem: VariantSet, choice: Sequence[int]) -> str:
+    """What keeps a better choice out, of those that differ in one variant or two: ``budget`` where one would do that
+    takes the load on more cores, else ``load`` where one would for a part of the load, else ``none``.
+    """
+    least = problem.objective(choice) + _TOLERANCE
+
+    def better(picks: Picks) -> bool:
+        return bool((problem.worth(picks) > least).any())
+
+    name = "none"
+    for near in problem.near(choice):
+        sustained, affordable = problem.sustained(near), problem.affordable(near)
+        if better(near[:, sustained & ~affordable]):
+            return "budget"
+        if name == "none" and better(near[:, ~sustained & affordable]):
+            name = "load"
+    return name

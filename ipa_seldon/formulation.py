@@ -7,6 +7,8 @@ first stages up to t and ``y[t, m]`` = 1 when stage t runs an option of accuracy
     sum_m w[t, m] = sum_m a[t-1, m] * w[t-1, m]        and        Pmin[t-1] * y[t, m] <= w[t, m] <= Pmax[t-1] * y[t, m],
 
 which is exact at integer points: only the chosen accuracy's ``w`` can differ from 0, so it carries the whole product.
+
+A set of variants is one too: a binary per option, a share of the load per variant, and the longest loading.
 """
 
 from __future__ import annotations
@@ -15,7 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, IntegerProgram, MultipleChoice, Row, Solution, Variable
+import numpy as np
+
+from ipa_seldon.programs import (
+    AccuracyMeasure,
+    Choice,
+    Floats,
+    IntegerProgram,
+    MultipleChoice,
+    Row,
+    Solution,
+    Variable,
+    VariantSet,
+)
+
+_SCALE = 1e3  # lifts what decides among equal sets above the solvers' tolerances of 1e-9
 
 
 def formulate(problem: MultipleChoice) -> IntegerProgram:
@@ -37,24 +53,70 @@ def formulate(problem: MultipleChoice) -> IntegerProgram:
     return IntegerProgram(draft.variables, draft.objective, tuple(draft.rows))
 
 
-def decode(problem: MultipleChoice, values: Mapping[str, float]) -> tuple[int, ...]:
-    """The option index of every stage in a solution of ``formulate(problem)``."""
+def formulate_set(problem: VariantSet) -> IntegerProgram:
+    """The integer program whose optimal points are the optimal choices of ``problem``; ``decode`` reads them.
+
+    Shares are continuous: which accuracy is taken first needs no telling, as the objective rewards it.
+    """
+    longest = "loading"
+    variables = {longest: Variable(0.0, max(float(values.max()) for values in problem.loading), integer=False)}
+    objective = {longest: -_SCALE * problem.gamma}
+    rows: list[Row] = []
+    shared: dict[str, float] = {}
+    used: dict[str, float] = {}
+    for m, accuracy in enumerate(problem.accuracy.tolist()):
+        share = f"share[{m}]"
+        names = [option(m, index) for index in range(len(problem.penalty[m]))]
+        variables |= {share: Variable(0.0, 1.0, integer=False), **dict.fromkeys(names, Variable())}
+        objective[share] = _SCALE * problem.alpha * accuracy
+        objective |= dict(zip(names, (-_SCALE * problem.penalty[m]).tolist(), strict=True))
+        used |= dict(zip(names, problem.cores[m].tolist(), strict=True))
+        shared[share] = 1.0
+        rows += [
+            Row(dict.fromkeys(names, 1.0), 1.0, 1.0),
+            Row({share: 1.0, **dict(zip(names, (-problem.portion[m]).tolist(), strict=True))}, upper=0.0),
+            Row({longest: 1.0, **dict(zip(names, (-problem.loading[m]).tolist(), strict=True))}, lower=0.0),
+        ]
+    rows += [Row(shared, 1.0, 1.0), Row(used, upper=problem.budget)]
+    return IntegerProgram(variables, objective, tuple(rows))
+
+
+def decode(problem: MultipleChoice | VariantSet, values: Mapping[str, float]) -> tuple[int, ...]:
+    """The option index of every stage, or variant, in a solution of what ``problem`` was formulated as."""
     return tuple(
         max(range(len(penalties)), key=lambda index: values[option(stage, index)])
         for stage, penalties in enumerate(problem.penalty)
     )
 
 
-def choice_of(problem: MultipleChoice, solution: Solution) -> Choice:
-    """What a solution of ``formulate(problem)`` chooses."""
+def choice_of(problem: MultipleChoice | VariantSet, solution: Solution) -> Choice:
+    """What a solution of what ``problem`` was formulated as chooses."""
     if solution.values is None:
         return Choice(solution.status, None)
     choice = decode(problem, solution.values)
+    if isinstance(problem, VariantSet):
+        choice = _polished(problem, choice)
     return Choice(solution.status, choice, problem.objective(choice), solution.gap)
 
 
+def _polished(problem: VariantSet, choice: tuple[int, ...]) -> tuple[int, ...]:
+    """A choice that none differing in two variants beats. Shares are continuous: by the tolerance of a solver, 1e-9 of
+    the load, a set may look as good as the one that a tie-break prefers.
+    """
+    value = problem.objective(choice) if problem.feasible(choice) else -np.inf
+    better = True
+    while better:
+        better = False
+        for picks in problem.near(choice):
+            worth = np.where(problem.sustained(picks) & problem.affordable(picks), problem.worth(picks), -np.inf)
+            k = int(worth.argmax())
+            if worth[k] > value:
+                choice, value, better = tuple(picks[:, k].tolist()), float(worth[k]), True
+    return choice
+
+
 def option(stage: int, index: int) -> str:
-    """The name of the binary that is 1 when ``stage`` runs its option ``index``."""
+    """The name of the binary that is 1 when ``stage``, or the variant of that index, runs its option ``index``."""
     return f"x[{stage},{index}]"
 
 

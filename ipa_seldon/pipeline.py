@@ -15,6 +15,8 @@ class Variant:
     ``latency(cores, batch)`` is the seconds one batch takes at the SLO's percentile, ``throughput(cores, batch)`` the
     requests/s one replica sustains; both are defined for the listed cores and any batch >= 1.
     ``load_time`` is in seconds; ``version`` is the number of the version in the Triton model repository.
+    ``capacity(cores)`` is the requests/s to count on from one pod within the SLO, for any cores >= 1; None where it is
+    not known.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Variant:
     latency: Callable[[int, int], float]
     throughput: Callable[[int, int], float]
     load_time: float = 0.0
+    capacity: Callable[[int], float] | None = None
 
 
 @dataclass(frozen=True)

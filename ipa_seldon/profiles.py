@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 
 import numpy as np
@@ -62,6 +62,47 @@ class Profile:
         quadratic = float(np.polyval(np.polyfit(sizes, latencies, min(2, len(sizes) - 1)), batch))
         # A fit that leaves the positive axis is replaced by the smallest latency ever measured on these cores.
         return max(linear, quadratic) if max(linear, quadratic) > 0 else float(latencies.min())
+
+
+USABLE = 0.8
+"""The share of a capacity that plans count on. InfAdapter (Salmani et al., EuroMLSys 2023) keeps the rest in hand."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much one pod of a variant takes within an SLO: ``points``, the most requests/s that were measured by cores.
+    ``load_time``: seconds until a new pod is ready.
+    """
+
+    points: Mapping[int, float]
+    load_time: float
+
+    def usable(self, cores: int) -> float:
+        """The requests/s to count on with so many cores: ``USABLE`` of what was measured there, elsewhere of the line
+        ``k * cores + c`` by least squares, but not less than 0. A single point gives no line, and 0 elsewhere.
+        """
+        if cores in self.points:
+            return USABLE * self.points[cores]
+        slope, intercept = self.line
+        return USABLE * max(0.0, slope * cores + intercept)
+
+    @cached_property
+    def line(self) -> tuple[float, float]:
+        """``k`` (requests/s per core) and ``c`` (requests/s); zeros for a single point."""
+        if len(self.points) < 2:
+            return 0.0, 0.0
+        cores, measured = zip(*self.points.items(), strict=True)
+        slope, intercept = np.polyfit(cores, measured, 1)
+        return float(slope), float(intercept)
+
+
+def throughput_of(profile: Profile, capacity: Capacity | None) -> Callable[[int, int], float]:
+    """Requests/s of one replica by (cores, batch): the profile's, and on cores that it does not know the capacity's."""
+    return profile.throughput if capacity is None else partial(_throughput, profile, capacity)
+
+
+def _throughput(profile: Profile, capacity: Capacity, cores: int, batch: int) -> float:
+    return profile.throughput(cores, batch) if cores in profile.cores else capacity.usable(cores)
 
 
 def slowed(profiles: Mapping[tuple[str, str], Profile], factor: float) -> dict[tuple[str, str], Profile]:

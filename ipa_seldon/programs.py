@@ -1,10 +1,13 @@
-"""The two forms of a planning problem that solvers take: a multiple-choice problem on a DAG, and an integer program."""
+"""The forms of a planning problem that solvers take: a multiple-choice problem on a DAG, a set of variants that share a
+load, and an integer program.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +69,93 @@ class MultipleChoice:
         return self.budget is None or used <= self.budget + tolerance
 
 
+Picks = NDArray[np.intp]
+"""Choices of a VariantSet, one per column: an option index of every variant, shape (variants, n)."""
+
+
+@dataclass(frozen=True)
+class VariantSet:
+    """Pick one option of every variant, no pod or one on so many cores, and share a load among the pods: maximise
+    ``alpha * A - sum(penalty) - gamma * max(loading)`` on at most ``budget`` cores.
+
+    Variants come the most accurate first. Variant m has ``accuracy[m]`` and k_m options: ``portion[m]`` (the fraction
+    of the load that such a pod sustains, at most 1), ``cores[m]``, ``penalty[m]`` and ``loading[m]`` are float64 arrays
+    >= 0 of shape (k_m,); option 0 is no pod, zero in all of them. A is the mean accuracy over the load, as high as the
+    pods allow: the more accurate gets what it sustains first. ``alpha`` and ``gamma`` are >= 0.
+    """
+
+    accuracy: Floats
+    portion: tuple[Floats, ...]
+    cores: tuple[Floats, ...]
+    penalty: tuple[Floats, ...]
+    loading: tuple[Floats, ...]
+    alpha: float
+    gamma: float
+    budget: float
+
+    def carried(self, picks: Picks) -> Floats:
+        """The fraction of the load that each variant takes, shape (variants, n); they sum to 1 where all is taken."""
+        left = np.ones(picks.shape[1])
+        carried = np.empty(picks.shape)
+        for m, portion in enumerate(self.portion):
+            carried[m] = np.minimum(left, portion[picks[m]])
+            left -= carried[m]
+        return carried
+
+    def worth(self, picks: Picks) -> Floats:
+        """The objective of choices, feasible or not, shape (n,); of the part of the load that is taken."""
+        carried = self.carried(picks)
+        mean = self.accuracy @ carried / np.maximum(carried.sum(axis=0), 1e-12)
+        loading = np.max([values[pick] for values, pick in zip(self.loading, picks, strict=True)], axis=0)
+        worth: Floats = self.alpha * mean - _summed(self.penalty, picks) - self.gamma * loading
+        return worth
+
+    def sustained(self, picks: Picks, tolerance: float = 1e-9) -> NDArray[np.bool_]:
+        """Which choices take all of the load, shape (n,)."""
+        sustained: NDArray[np.bool_] = _summed(self.portion, picks) >= 1 - tolerance
+        return sustained
+
+    def affordable(self, picks: Picks, tolerance: float = 1e-9) -> NDArray[np.bool_]:
+        """Which choices stay within the budget, shape (n,)."""
+        affordable: NDArray[np.bool_] = _summed(self.cores, picks) <= self.budget + tolerance
+        return affordable
+
+    def shares(self, choice: Sequence[int]) -> Floats:
+        """The share of what is taken that each variant gets, shape (variants,), summing to 1."""
+        carried = self.carried(_column(choice))[:, 0]
+        shares: Floats = carried / carried.sum()
+        return shares
+
+    def objective(self, choice: Sequence[int]) -> float:
+        """The objective of ``choice`` (one option index per variant), feasible or not."""
+        return float(self.worth(_column(choice))[0])
+
+    def feasible(self, choice: Sequence[int]) -> bool:
+        """Whether the pods of ``choice`` sustain the load within the budget."""
+        picks = _column(choice)
+        return bool(self.sustained(picks)[0] and self.affordable(picks)[0])
+
+    def near(self, choice: Sequence[int]) -> Iterator[Picks]:
+        """The choices that differ from ``choice`` in the same two variants, it among them, for every two; in the only
+        one where there is one.
+        """
+        sizes = [len(cores) for cores in self.cores]
+        for changed in combinations(range(len(sizes)), min(2, len(sizes))):
+            grid = np.indices([sizes[m] for m in changed]).reshape(len(changed), -1)
+            picks = np.repeat(_column(choice), grid.shape[1], axis=1)
+            picks[list(changed)] = grid
+            yield picks
+
+
+def _column(choice: Sequence[int]) -> Picks:
+    return np.array(choice, dtype=np.intp)[:, None]
+
+
+def _summed(arrays: Sequence[Floats], picks: Picks) -> Floats:
+    total: Floats = np.sum([values[pick] for values, pick in zip(arrays, picks, strict=True)], axis=0)
+    return total
+
+
 @dataclass(frozen=True)
 class Row:
     """One linear constraint: ``lower <= sum(coefficients[v] * v) <= upper``."""
@@ -103,7 +193,8 @@ class SolveStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """A solver's answer to a MultipleChoice: ``choice`` is one option index per stage, None when infeasible.
+    """A solver's answer to a MultipleChoice or a VariantSet: ``choice`` is one option index per stage, or per variant,
+    None when infeasible.
     ``gap`` is the relative optimality gap that was proven (0 when exact).
     """
 

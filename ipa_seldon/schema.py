@@ -190,6 +190,27 @@ class BaselinesSpec(Document):
     utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
+class InfAdapterSpec(Document):
+    """What ``algorithm: infadapter`` runs: variants of one stage that share the load, each in a pod on ``min_cores`` or
+    more of ``budget`` cores. Maximised is alpha * mean accuracy - beta * cores / budget - gamma * (longest load time of
+    what is created or resized) / (longest of all). A lower load counts once ``scale_down_after`` decisions in a row
+    agree on it.
+    """
+
+    budget: Count = 20
+    min_cores: Count = 2
+    alpha: Weight = 1.0
+    beta: Weight = 0.05
+    gamma: Weight = 0.001
+    scale_down_after: Count = 4
+
+    @model_validator(mode="after")
+    def _one_pod_fits(self) -> Self:
+        if self.min_cores > self.budget:
+            raise ValueError(f"min_cores: {self.min_cores}: accepted: at most the budget, {self.budget}")
+        return self
+
+
 class GraphNode(Document):
     """A node of the DAG. A node may appear under several parents; its children are those of all its appearances."""
 
@@ -269,9 +290,13 @@ class PipelineSpec(Document):
     ] = Queueing.CALIBRATED
     limits: LimitsSpec = LimitsSpec()
     baselines: BaselinesSpec = BaselinesSpec()
+    infadapter: InfAdapterSpec = InfAdapterSpec()
     graph: GraphNode
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
+    capacity: str | None = Field(
+        default=None, description="CSV of what a pod takes within an SLO, relative to this file; for infadapter."
+    )
     repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
     seldon: SeldonSpec | None = None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 
 from ipa_seldon.experiments.decision_times import random_variant
 from ipa_seldon.pipeline import Pipeline, Stage
+from ipa_seldon.profiles import Capacity
 
 TOY_PIPELINE = """
 apiVersion: ipa.seldon.io/v1alpha1
@@ -51,3 +53,26 @@ def random_pipeline(seed: int, stages: int | None = None, chain: bool | None = N
         max_batch=4,
         cores=int(rng.integers(2 * count, 12 * count)) if rng.random() < 0.4 else None,
     )
+
+
+def random_set(seed: int) -> Pipeline:
+    """One stage of 1 to 4 variants with capacities: heavier ones are more accurate, take less and load for longer;
+    some were measured on every number of cores, others on a few.
+    """
+    rng = np.random.default_rng(seed)
+    pipeline = random_pipeline(seed, stages=1)
+    (stage,) = pipeline.stages
+    accuracies = np.sort(rng.uniform(0.5, 0.95, int(rng.integers(1, 5))))
+    variants = []
+    for m, accuracy in enumerate(accuracies.tolist()):
+        slope, intercept = rng.uniform(2, 12) / (1 + m), rng.uniform(-4, 2)
+        measured = range(1, 21) if rng.random() < 0.5 else (1, 2, 4, 8, 16)
+        points = {n: max(0.0, (slope * n + intercept) * rng.uniform(0.9, 1.1)) for n in measured}
+        variant = random_variant(rng, m, max_cores=2)
+        variants.append(
+            dataclasses.replace(
+                variant, accuracy=accuracy, capacity=Capacity(points, 0.0).usable, load_time=float(rng.uniform(4, 9))
+            )
+        )
+    rng.shuffle(variants)  # type: ignore[arg-type]  # any mutable sequence
+    return dataclasses.replace(pipeline, stages=(dataclasses.replace(stage, variants=tuple(variants)),))

@@ -11,7 +11,7 @@ from ipa_seldon.bootstrap import build_algorithm, build_trade, first_plan, repos
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.plan import Allocation, Observation, allocated_cores
-from tests.test_config import PROFILE, changed, document, write
+from tests.test_config import PROFILE, changed, document, document_of_a_set, write
 
 
 def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
@@ -74,6 +74,40 @@ def test_a_cost_below_the_fewest_replicas_is_refused(tmp_path: Path) -> None:
     content = changed("spec.objective", {"maximise": "accuracy", "cost_at_most": 1})
     with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.objective\.cost_at_most: 1: accepted: at least 2"):
         build_algorithm(read_config(write(tmp_path, content)))
+
+
+def test_what_an_algorithm_lacks_is_named(tmp_path: Path) -> None:
+    """Capacities make no profile, a profile no capacities, and several stages no set: one line names the key."""
+    config = read_config(write(tmp_path, document_of_a_set()))
+    assert first_plan(build_algorithm(config)) == {"classification": (Allocation("heavy", 1, 1, 1),)}
+    for algorithm in ("ipa", "fa2-low", "hpa"):
+        with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.profile: missing"):
+            build_algorithm(config, algorithm)
+    with pytest.raises(
+        ConfigError, match=r"pipeline\.yaml: spec\.algorithm: 'infadapter': accepted: for a pipeline of one"
+    ):
+        build_algorithm(read_config(write(tmp_path, document())), "infadapter")
+    content = document_of_a_set()
+    del content["spec"]["capacity"]
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.profile: missing"):
+        read_config(write(tmp_path, content))
+    profile = PROFILE + "1,classification,heavy,9,1,0.1,\n1,classification,light,19,1,0.05,\n"
+    content["spec"]["profile"] = "video.csv"
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.capacity: missing for variant heavy"):
+        build_algorithm(read_config(write(tmp_path, content, profile)))
+
+
+def test_a_budget_below_one_pod_is_refused(tmp_path: Path) -> None:
+    """The limit of cores holds for a set, too; so does that some variant must take some load."""
+    content = document_of_a_set()
+    content["spec"]["infadapter"] = {"min_cores": 4}
+    content["spec"]["limits"]["cores"] = 3
+    with pytest.raises(ConfigError, match=r"spec\.limits\.cores: 3: accepted: at least 4, infadapter\.min_cores"):
+        build_algorithm(read_config(write(tmp_path, content)))
+    nothing = "variant,cores,slo,capacity,load_time\nheavy,4,0.75,0,1\nlight,4,0.75,0,1\n"
+    content["spec"]["limits"]["cores"] = 8
+    with pytest.raises(ConfigError, match=r"spec\.capacity: no variant takes any load on 4 to 8 cores"):
+        build_algorithm(read_config(write(tmp_path, content, capacity=nothing)))
 
 
 def test_a_trade_has_neither_constraint_nor_damping(tmp_path: Path) -> None:

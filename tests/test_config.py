@@ -53,10 +53,36 @@ def document() -> dict[str, Any]:
     }
 
 
-def write(directory: Path, content: dict[str, Any] | str, profile: str = PROFILE) -> Path:
+CAPACITY = """cores,variant,capacity,slo,load_time,source
+1,light,12,0.75,5,measured
+4,light,42,0.75,6,measured
+1,heavy,4,0.75,8,measured
+4,heavy,17,0.75,8,measured
+4,light,30,0.5,6,measured
+"""
+
+
+def document_of_a_set() -> dict[str, Any]:
+    """A pipeline of one stage for InfAdapter, without a profile."""
+    made = document()
+    variants = {"heavy": {"accuracy": 0.8, "version": 2}, "light": {"accuracy": 0.6, "version": 1}}
+    made["spec"] |= {
+        "slo": {"latency": "750ms"},
+        "algorithm": "infadapter",
+        "infadapter": {"budget": 8, "min_cores": 1},
+        "graph": {"name": "classification"},
+        "stages": {"classification": {"variants": variants}},
+        "capacity": "capacity.csv",
+    }
+    del made["spec"]["profile"]
+    return made
+
+
+def write(directory: Path, content: dict[str, Any] | str, profile: str = PROFILE, capacity: str = CAPACITY) -> Path:
     path = directory / "pipeline.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     (directory / "video.csv").write_text(profile)
+    (directory / "capacity.csv").write_text(capacity)
     return path
 
 
@@ -230,6 +256,70 @@ def test_profiles_that_cannot_be_used(tmp_path: Path, profile: str, accepted: st
     with pytest.raises(ConfigError, match=accepted) as caught:
         read_config(write(tmp_path, document(), profile))
     assert "video.csv" in str(caught.value)
+
+
+def test_capacities_are_those_at_the_slo(tmp_path: Path) -> None:
+    """Columns in any order, extras ignored; points as measured, others on the line through them, 0.8 of either usable;
+    the longest load time of a variant, unless the pipeline file states one. No profile is needed.
+    """
+    content = document_of_a_set()
+    content["spec"]["stages"]["classification"]["variants"]["heavy"]["load_time"] = "3s"
+    (stage,) = read_config(write(tmp_path, content)).pipeline.stages
+    light, heavy = stage.variant("light"), stage.variant("heavy")
+    assert light.capacity is not None
+    assert [light.capacity(n) for n in (1, 4)] == pytest.approx([0.8 * 12, 0.8 * 42])
+    assert light.capacity(6) == pytest.approx(0.8 * (10 * 6 + 2))
+    assert (light.load_time, heavy.load_time) == (6, 3)
+    assert light.throughput(6, 1) == light.capacity(6)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "accepted"),
+    [
+        ("variant,cores,slo,capacity\n", "column load_time is missing; accepted: variant,cores,slo,capacity,load_time"),
+        ("variant,cores,slo,capacity,load_time\n", "no rows"),
+        (CAPACITY + "4,light,43,0.75,6,\n", "line 7: light, cores 4, slo 0.75 appears twice"),
+        (CAPACITY.replace("4,light,42", "4,light,-1"), "line 3: capacity: '-1': accepted: a number >= 0"),
+        (CAPACITY.replace("4,light,42", "4.5,light,42"), "line 3: cores: '4.5': accepted: a whole number"),
+        (CAPACITY.replace("42,0.75", "42,soon"), "line 3: slo: 'soon': accepted: a number > 0"),
+        (CAPACITY.replace("17,0.75,8", "17,0.75,"), "line 5: load_time: '': accepted: a number >= 0"),
+    ],
+)
+def test_capacities_that_cannot_be_used(tmp_path: Path, capacity: str, accepted: str) -> None:
+    """The file, the line and the column are named, with what is accepted."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, document_of_a_set(), capacity=capacity))
+    assert str(tmp_path / "capacity.csv") in str(caught.value)
+    assert accepted in str(caught.value)
+
+
+def test_capacities_lack_a_variant(tmp_path: Path) -> None:
+    """A variant that was not measured at the pipeline's SLO is named, with the SLO."""
+    content = document_of_a_set()
+    content["spec"]["slo"] = {"latency": "500ms"}
+    line = r"classification\.variants\.heavy: the capacities capacity\.csv have no row for it at an SLO of 0\.5 s"
+    with pytest.raises(ConfigError, match=line):
+        read_config(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ({"budget": 0}, "infadapter.budget: 0"),
+        ({"budget": 3, "min_cores": 4}, "infadapter.min_cores: 4: accepted: at most the budget, 3"),
+        ({"alpha": -1}, "infadapter.alpha: -1"),
+        ({"scale_down_after": 0}, "infadapter.scale_down_after: 0"),
+        ({"cores": 4}, "infadapter.cores: unknown key; accepted: budget, min_cores, alpha"),
+    ],
+)
+def test_a_set_that_cannot_be_sized(tmp_path: Path, section: dict[str, Any], line: str) -> None:
+    """One line names the key, the value and what is accepted."""
+    content = document_of_a_set()
+    content["spec"]["infadapter"] = section
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, content))
+    assert f"{tmp_path / 'pipeline.yaml'}: spec.{line}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_shared_node_keeps_the_children_of_all_its_appearances(tmp_path: Path) -> None:

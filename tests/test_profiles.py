@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_seldon.profiles import Measurement, Profile
+from ipa_seldon.profiles import USABLE, Capacity, Measurement, Profile, throughput_of
 
 
 def test_a_quadratic_is_recovered() -> None:
@@ -44,3 +44,27 @@ def test_what_a_profile_promises_is_always_positive(latencies: list[float], batc
     profile = Profile({(1, 2**k): Measurement(s, 2**k / s) for k, s in enumerate(latencies)})
     assert 0 < profile.latency(1, batch) < float("inf")
     assert 0 < profile.throughput(1, batch) < float("inf")
+
+
+def test_a_capacity_is_used_to_its_usable_share() -> None:
+    """Exact points where there are any, elsewhere the line of least squares through them, but not less than 0."""
+    capacity = Capacity({2: 10.0, 4: 30.0, 6: 44.0}, load_time=5.0)
+    assert [capacity.usable(n) for n in (2, 4, 6)] == pytest.approx([8.0, 24.0, 35.2])
+    assert list(capacity.line) == pytest.approx([8.5, -6.0])
+    assert capacity.usable(5) == pytest.approx(USABLE * 36.5)
+    assert Capacity({4: 2.0, 8: 10.0}, 5.0).usable(2) == 0
+
+
+def test_a_single_capacity_says_nothing_of_other_cores() -> None:
+    """Nothing is counted on where there is no line."""
+    capacity = Capacity({4: 30.0}, load_time=5.0)
+    assert (capacity.usable(4), capacity.usable(8)) == (24.0, 0.0)
+
+
+def test_throughput_on_unprofiled_cores_is_the_capacity() -> None:
+    """The profile's where it was measured, whatever the capacity is."""
+    profile, capacity = Profile({(1, 1): Measurement(0.1, 9.0)}), Capacity({1: 5.0, 2: 20.0}, 5.0)
+    assert throughput_of(profile, capacity)(1, 1) == 9
+    assert throughput_of(profile, capacity)(2, 1) == 16
+    with pytest.raises(KeyError, match="no measurement on 2 cores"):
+        throughput_of(profile, None)(2, 1)

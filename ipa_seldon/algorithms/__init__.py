@@ -20,10 +20,14 @@ ALGORITHMS: Mapping[str, str] = {
     "rim": "ipa_seldon.algorithms.baselines:rim",
     "static": "ipa_seldon.algorithms.baselines:static",
     "hpa": "ipa_seldon.algorithms.hpa:hpa",
+    "infadapter": "ipa_seldon.algorithms.infadapter:infadapter",
 }
 
 UNDAMPED = frozenset({"static", "hpa"})
 """Algorithms that are never damped: one never switches, the other holds still by rules of its own."""
+
+BY_CAPACITY = frozenset({"infadapter"})
+"""Algorithms that decide by the capacities of variants, and need no profile of batches."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class Baselines:
 
 
 @dataclass(frozen=True)
+class SetSettings:
+    """InfAdapter's objective ``alpha * accuracy - beta * cores / budget - gamma * loading / longest load time``, on
+    pods of at least ``min_cores`` that use at most ``budget`` cores. A lower load counts once as many decisions in a
+    row as ``scale_down_after`` agree on it. By default as published.
+    """
+
+    budget: int = 20
+    min_cores: int = 2
+    alpha: float = 1.0
+    beta: float = 0.05
+    gamma: float = 0.001
+    scale_down_after: int = 4
+
+
+@dataclass(frozen=True)
 class Settings:
     """What an algorithm is built with, beside the pipeline. A ``constraint`` takes the place of alpha, beta."""
 
@@ -51,6 +70,7 @@ class Settings:
     queueing: Queueing = Queueing.CALIBRATED
     baselines: Baselines = field(default_factory=Baselines)
     constraint: CostAtMost | AccuracyAtLeast | None = None
+    sets: SetSettings = field(default_factory=SetSettings)
 
 
 class Algorithm(Protocol):

@@ -68,6 +68,25 @@ class Stabilised:
         return self._algorithm.evaluate(plan, rate)
 
 
+class Agreed:
+    """Decides for the highest rate of the last ``decisions`` ones: up with the forecast at once, down only when so many
+    in a row agree on a lower load.
+    """
+
+    def __init__(self, algorithm: Algorithm, decisions: int) -> None:
+        self._algorithm = algorithm
+        self._rates: deque[float] = deque(maxlen=decisions)
+
+    def decide(self, rate: float, observation: Observation) -> Proposal:
+        """The wrapped algorithm's proposal for the highest rate."""
+        self._rates.append(rate)
+        return self._algorithm.decide(max(self._rates), observation)
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """As the wrapped algorithm values it."""
+        return self._algorithm.evaluate(plan, rate)
+
+
 class MinimumGain:
     """Holds a switch that would raise the objective by less than ``gain``: what a switch costs, in its units."""
 

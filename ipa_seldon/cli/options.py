@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from math import isfinite
 from typing import Any
 
 import click
 
+from ipa_seldon.plan import Allocation
 from ipa_seldon.schema import parse_duration
+
+_POD = re.compile(r"(?P<variant>[^=\s]+)=(?P<cores>[1-9]\d{0,5})(:(?P<share>\d*\.?\d+))?")
 
 
 class Finite(click.FloatRange):
@@ -36,6 +40,31 @@ class Seconds(click.ParamType[float]):
         if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
             self.fail(f"{value!r}: accepted: a duration above 0 such as 250ms, 10s, 2m", param, ctx)
         return float(seconds)
+
+
+class Running(click.ParamType[tuple[Allocation, ...]]):
+    """What one stage runs: VARIANT=CORES, a pod each, or VARIANT=CORES:SHARE, with commas between."""
+
+    name = "variant=cores"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Allocation, ...]:
+        """The allocations; equal shares where none is given. Fails with what is accepted."""
+        if isinstance(value, tuple):
+            return value
+        pods = []
+        for part in str(value).split(","):
+            match = _POD.fullmatch(part.strip())
+            if match is None:
+                self.fail(f"{part!r}: accepted: VARIANT=CORES or VARIANT=CORES:SHARE, with commas between", param, ctx)
+            pods.append((match["variant"], int(match["cores"]), match["share"]))
+        names = [name for name, *_ in pods]
+        if len(set(names)) < len(names):
+            self.fail(f"{value!r}: accepted: each variant once", param, ctx)
+        given = [share for *_, share in pods if share is not None]
+        if given and (len(given) < len(pods) or abs(sum(map(float, given)) - 1) > 1e-6):
+            self.fail(f"{value!r}: accepted: no shares, or one for each variant, 1 in sum", param, ctx)
+        shares = [float(share) for share in given] or [1 / len(pods)] * len(pods)
+        return tuple(Allocation(name, 1, cores, 1, share) for (name, cores, _), share in zip(pods, shares, strict=True))
 
 
 def echo(document: dict[str, Any], output: str) -> None:

@@ -10,12 +10,12 @@ import click
 
 from ipa_seldon.algorithms import ALGORITHMS
 from ipa_seldon.cli.frontier import Drawing, show_frontier
-from ipa_seldon.cli.options import echo
+from ipa_seldon.cli.options import Running, echo
 from ipa_seldon.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from ipa_seldon.config import Config
-    from ipa_seldon.plan import Proposal
+    from ipa_seldon.plan import Allocation, Plan, Proposal
 
 
 @click.command()
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--rate", type=click.FloatRange(min=0), required=True, help="Requests/s the pipeline receives.")
 @click.option("--solver", type=click.Choice(list(SOLVERS)), help="Overrides the file's solver.")
 @click.option("--algorithm", help=f"Overrides the file's algorithm: {', '.join(ALGORITHMS)}, or module:attribute.")
+@click.option("--running", type=Running(), help="What runs now, in a pipeline of one stage: resnet50=8,resnet152=4.")
 @click.option("--frontier", is_flag=True, help="Every plan that no other one beats in both accuracy and cost.")
 @click.option("--plot", type=Drawing(), help="Draw the frontier to this .svg, .png or .html.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
@@ -31,6 +32,7 @@ def plan(
     rate: float,
     solver: str | None,
     algorithm: str | None,
+    running: tuple[Allocation, ...] | None,
     frontier: bool,
     plot: Path | None,
     output: str,
@@ -40,9 +42,14 @@ def plan(
     With --frontier, print instead what accuracy costs: each plan with the range of alpha / beta whose weighted
     objective selects it, or none where only a constraint does (maximise with cost_at_most, minimise with
     accuracy_at_least).
+
+    With --running a plan is weighed against what runs: VARIANT=CORES, a pod each, in equal shares of the load, or
+    VARIANT=CORES:SHARE.
     """
     if plot and not frontier:
         raise click.UsageError("--plot needs --frontier")
+    if running and frontier:
+        raise click.UsageError("--running: accepted: without --frontier")
     from ipa_seldon.bootstrap import build_algorithm, build_trade
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.config import read_config
@@ -52,14 +59,29 @@ def plan(
     if frontier:
         return show_frontier(build_trade(config, algorithm, solver), rate, plot, output)
     built = build_algorithm(config, algorithm, solver)
+    observation = Observation(time=0.0, arrivals=(), plan=_running_plan(config, running or ()))
     begin = time.perf_counter()
-    proposal = built.decide(rate, Observation(time=0.0, arrivals=(), plan={}))
+    proposal = built.decide(rate, observation)
     document = as_document(config, proposal, time.perf_counter() - begin)
     if output == "table":
         _print_table(config, proposal, document)
     else:
         echo(document, output)
     return EXIT_DEGRADED if proposal.status is Status.DEGRADED else 0
+
+
+def _running_plan(config: Config, running: tuple[Allocation, ...]) -> Plan:
+    if not running:
+        return {}
+    if len(config.pipeline.stages) != 1:
+        names = ", ".join(stage.name for stage in config.pipeline.stages)
+        raise click.UsageError(f"--running: accepted: for a pipeline of one stage; stages are: {names}")
+    (stage,) = config.pipeline.stages
+    known = [variant.name for variant in stage.variants]
+    for allocation in running:
+        if allocation.variant not in known:
+            raise click.UsageError(f"--running: {allocation.variant!r}: accepted: {', '.join(known)}")
+    return {stage.name: running}
 
 
 def as_document(config: Config, proposal: Proposal, seconds: float) -> dict[str, Any]:
@@ -112,8 +134,10 @@ def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -
         changed = {stage: a for stage, a in runner_up.items() if a != document["stages"].get(stage)}
         for stage, allocations in changed.items():
             for a in allocations:
+                share = "" if a["share"] == 1 else f", share {a['share']:.3g}"
                 console.print(
-                    f"runner-up: {stage} on {a['variant']}, {a['replicas']} x {a['cores']} cores, batch {a['batch']}",
+                    f"runner-up: {stage} on {a['variant']}, {a['replicas']} x {a['cores']} cores, batch {a['batch']}"
+                    f"{share}",
                     highlight=False,
                 )
     if proposal.reason:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import ipa_seldon
 from ipa_seldon.bootstrap import build_algorithm, build_forecaster
-from ipa_seldon.config import Config, make_config, parse_document, read_profiles, read_yaml, validated
+from ipa_seldon.config import Config, make_config, parse_document, read_capacities, read_profiles, read_yaml, validated
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.schema import ExperimentFile, LoadSpec
 from ipa_seldon.experiments.simulate import Floats, Scenario
@@ -145,7 +145,9 @@ def _config(experiment: Experiment, cell: Cell, profiles: Callable[[Path], Profi
         document = parse_document(path, {**base, "spec": merged(base["spec"], changes)})
         if document.spec.profile is None:
             raise ConfigError(f"{path}: spec.profile: missing; accepted: a CSV file, relative to this file")
-        config = make_config(path, document, profiles(path.parent / document.spec.profile))
+        of_file = document.spec.capacity
+        capacities = read_capacities(path.parent / of_file) if of_file else {}
+        config = make_config(path, document, profiles(path.parent / document.spec.profile), capacities)
         build_algorithm(config)
         build_forecaster(config)
     except ConfigError as error:
@@ -167,8 +169,13 @@ def _rates(experiment: Experiment, load: str, seed: int) -> Floats:
 def _key(scenario: Scenario, series: bool) -> str:
     config, physics = scenario.config, scenario.physics
     decides = {
-        "document": config.document.model_dump(mode="json", exclude={"spec": {"profile", "repository"}}),
+        "document": config.document.model_dump(mode="json", exclude={"spec": {"profile", "capacity", "repository"}}),
         "profile": list(_profile_rows(config)),
+        "capacity": sorted(
+            (*key, capacity.load_time, *point)
+            for key, capacity in config.capacities.items()
+            for point in capacity.points.items()
+        ),
         "rates": sha256(scenario.rates.tobytes()).hexdigest(),
         "seed": scenario.seed,
         "simulation": [physics.drop, physics.startup],

@@ -55,10 +55,12 @@ def simulate(scenario: Scenario) -> SimulatedRun:
     """Run a scenario to its last answer, a step of the controller every interval of the config.
 
     The plan that runs at first is the one for the peak of the first interval: the pipeline was sized for the load that
-    it meets. Deterministic, but for the seconds it takes. ConfigError for a load of more than MOST_REQUESTS.
+    it meets. Deterministic, but for the seconds it takes. ConfigError for a load of more than MOST_REQUESTS, and for a
+    file without a profile.
     """
     begin = perf_counter()
     config, spec = scenario.config, scenario.config.spec
+    config.need_profile()
     duration = float(len(scenario.rates))
     with np.errstate(over="ignore"):
         expected = float(scenario.rates.sum())

@@ -1,11 +1,13 @@
-"""Solvers. Every one answers a MultipleChoice exactly; ``highs`` and ``gurobi`` also take any IntegerProgram."""
+"""Solvers. Every one answers a MultipleChoice and a VariantSet exactly; ``highs`` and ``gurobi`` also take any
+IntegerProgram.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from ipa_seldon.programs import Choice, MultipleChoice
+from ipa_seldon.programs import Choice, MultipleChoice, VariantSet
 
 SOLVERS: Mapping[str, str] = {
     "auto": "ipa_seldon.solvers.auto:AutoSolver",
@@ -25,4 +27,8 @@ class Solver(Protocol):
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice. Infeasibility is a value; raises SolverError when the solver breaks down."""
+        ...
+
+    def share(self, problem: VariantSet) -> Choice:
+        """An optimal set of variants. Infeasibility is a value; raises SolverError when the solver breaks down."""
         ...

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from ipa_seldon.programs import Choice, MultipleChoice
+from typing import TYPE_CHECKING
+
+from ipa_seldon.programs import Choice, MultipleChoice, VariantSet
 from ipa_seldon.solvers.labels import label_setting
+from ipa_seldon.solvers.sets import set_labels
+
+if TYPE_CHECKING:
+    from ipa_seldon.solvers.highs import HighsSolver
 
 
 class AutoSolver:
@@ -21,12 +27,23 @@ class AutoSolver:
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice; raises SolverError when HiGHS breaks down."""
         choice = label_setting(problem)
-        if choice is not None:
-            self._name = "labels"
-            return choice
+        if choice is None:
+            return self._highs().choose(problem)
+        self._name = "labels"
+        return choice
+
+    def share(self, problem: VariantSet) -> Choice:
+        """An optimal set of variants; raises SolverError when HiGHS breaks down."""
+        choice = set_labels(problem)
+        if choice is None:
+            return self._highs().share(problem)
+        self._name = "labels"
+        return choice
+
+    def _highs(self) -> HighsSolver:
         # imported here: most problems never need it, and it takes longer to load than they take to solve
         from ipa_seldon.solvers.highs import HighsSolver
 
         highs = HighsSolver(self._time_limit)
         self._name = highs.name
-        return highs.choose(problem)
+        return highs

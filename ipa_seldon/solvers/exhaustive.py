@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, MultipleChoice, SolveStatus
+from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, MultipleChoice, SolveStatus, VariantSet
 
 LIMIT = 20_000_000
 CHUNK = 1 << 17
@@ -16,32 +17,50 @@ TOLERANCE = 1e-9
 
 
 class ExhaustiveSolver:
-    """Brute force; its work is the product of the stages' numbers of options."""
+    """Brute force; its work is the product of the numbers of options."""
 
     name = "exhaustive"
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice; raises SolverError beyond ``LIMIT`` combinations."""
-        shape = tuple(len(latency) for latency in problem.latency)
-        total = prod(shape)
-        if total > LIMIT:
-            raise SolverError(
-                f"solver exhaustive: {total:.3g} combinations of options, at most {LIMIT:.3g}; use auto or highs"
-            )
-        best: tuple[int, ...] | None = None
-        best_value = -np.inf
-        for start in range(0, total, CHUNK):
-            picks = np.unravel_index(np.arange(start, min(start + CHUNK, total)), shape)
-            values = np.where(_feasible(problem, picks), _objective(problem, picks), -np.inf)
-            top = int(values.argmax())
-            if values[top] > best_value:
-                best, best_value = tuple(int(pick[top]) for pick in picks), float(values[top])
-        if best is None:
-            return Choice(SolveStatus.INFEASIBLE, None)
-        return Choice(SolveStatus.OPTIMAL, best, problem.objective(best))
+        sizes = [len(latency) for latency in problem.latency]
+        return _best(
+            problem, sizes, lambda picks: np.where(_feasible(problem, picks), _objective(problem, picks), -np.inf)
+        )
+
+    def share(self, problem: VariantSet) -> Choice:
+        """An optimal set of variants; raises SolverError beyond ``LIMIT`` combinations."""
+        sizes = [len(cores) for cores in problem.cores]
+
+        def values(picks: Picks) -> Floats:
+            columns = np.stack(picks)
+            feasible = problem.sustained(columns) & problem.affordable(columns)
+            return np.where(feasible, problem.worth(columns), -np.inf)
+
+        return _best(problem, sizes, values)
 
 
 Picks = tuple[NDArray[np.intp], ...]
+
+
+def _best(problem: MultipleChoice | VariantSet, sizes: Sequence[int], values: Callable[[Picks], Floats]) -> Choice:
+    """The choice of one of so many options each with the highest of ``values``, minus infinity where infeasible."""
+    total = prod(sizes)
+    if total > LIMIT:
+        raise SolverError(
+            f"solver exhaustive: {total:.3g} combinations of options, at most {LIMIT:.3g}; use auto or highs"
+        )
+    best: tuple[int, ...] | None = None
+    best_value = -np.inf
+    for start in range(0, total, CHUNK):
+        picks = np.unravel_index(np.arange(start, min(start + CHUNK, total)), sizes)
+        found = values(picks)
+        top = int(found.argmax())
+        if found[top] > best_value:
+            best, best_value = tuple(int(pick[top]) for pick in picks), float(found[top])
+    if best is None:
+        return Choice(SolveStatus.INFEASIBLE, None)
+    return Choice(SolveStatus.OPTIMAL, best, problem.objective(best))
 
 
 def _gather(arrays: tuple[Floats, ...], picks: Picks) -> list[Floats]:

@@ -27,8 +27,8 @@ from ipa_seldon.specs.traffic import ENTRY, percentages
 SIDECAR = "ipa-sidecar"
 PIPELINE_LABEL = "ipa.seldon.io/pipeline"
 KIND_LABEL, PIPELINE_KIND = "ipa.seldon.io/kind", "pipeline"
-"""The label of ConfigMaps that hold a pipeline file and its profile, under these names."""
-PIPELINE_FILE, PROFILE_FILE = "pipeline.yaml", "profile.csv"
+"""The label of ConfigMaps that hold a pipeline file and what was measured for it, under these names."""
+PIPELINE_FILE, PROFILE_FILE, CAPACITY_FILE = "pipeline.yaml", "profile.csv", "capacity.csv"
 METRICS_PORT, SIDECAR_PORT = 8002, 8090
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  # the container's
 MODELS = "/mnt/models"
@@ -123,8 +123,8 @@ def plan_config_map(pipeline: Pipeline, plan: Plan, predictor: str | None = "def
     }
 
 
-def pipeline_config_map(pipeline: str, file: str, profile: str) -> dict[str, Any]:
-    """The ConfigMap by which an adapter in the cluster knows a pipeline: its file, and the profile that it names."""
+def pipeline_config_map(pipeline: str, file: str, tables: Mapping[str, str]) -> dict[str, Any]:
+    """The ConfigMap by which an adapter in the cluster knows a pipeline: its file, and the tables that it names."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -132,7 +132,7 @@ def pipeline_config_map(pipeline: str, file: str, profile: str) -> dict[str, Any
             "name": pipeline_name(pipeline),
             "labels": {PIPELINE_LABEL: pipeline, KIND_LABEL: PIPELINE_KIND},
         },
-        "data": {PIPELINE_FILE: file, PROFILE_FILE: profile},
+        "data": {PIPELINE_FILE: file, **tables},
     }
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
+from ipa_seldon.plan import Plan
 from ipa_seldon.specs.seldon_operator import Document, containers
 
 ENTRY = "--entry"
@@ -24,6 +26,15 @@ def percentages(shares: Mapping[str, float]) -> dict[str, int]:
     for name in sorted(exact, key=lambda name: whole[name] - exact[name])[:missing]:
         whole[name] += 1
     return whole
+
+
+def in_per_cent(plan: Plan) -> Plan:
+    """The plan with the shares that Seldon Core can give."""
+    made = {}
+    for stage, allocations in plan.items():
+        whole = percentages({allocation.variant: allocation.share for allocation in allocations})
+        made[stage] = tuple(replace(allocation, share=whole[allocation.variant] / 100) for allocation in allocations)
+    return made
 
 
 def traffic_of(graph: Document) -> dict[str, int]:

@@ -23,7 +23,7 @@ from ipa_seldon.plan import (
     plan_from_json,
     plan_to_json,
 )
-from ipa_seldon.profiles import Measurement, Profile
+from ipa_seldon.profiles import Capacity, Measurement, Profile
 
 FORMAT = 1
 
@@ -54,7 +54,7 @@ class AuditLog:
 
 
 def describe(config: Config, algorithm: str) -> dict[str, Any]:
-    """The first line of a log: the pipeline file, the profile and the algorithm it was decided with."""
+    """The first line of a log: the pipeline file, what was measured and the algorithm it was decided with."""
     rows = [
         {"stage": s, "variant": v, "cores": c, "batch": b, "latency": m.latency, "throughput": m.throughput}
         for (s, v), profile in config.profiles.items()
@@ -65,6 +65,11 @@ def describe(config: Config, algorithm: str) -> dict[str, Any]:
         "algorithm": algorithm,
         "pipeline": config.document.model_dump(mode="json", by_alias=True),
         "profile": rows,
+        "capacity": [
+            {"variant": v, "slo": slo, "cores": cores, "capacity": measured, "load_time": capacity.load_time}
+            for (v, slo), capacity in config.capacities.items()
+            for cores, measured in capacity.points.items()
+        ],
     }
 
 
@@ -158,11 +163,17 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _config(path: Path, head: Mapping[str, Any]) -> Config:
     points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
+    capacities: dict[tuple[str, float], Capacity] = {}
     try:
         for row in head["profile"]:
             of_variant = points.setdefault((row["stage"], row["variant"]), {})
             of_variant[row["cores"], row["batch"]] = Measurement(row["latency"], row["throughput"])
+        for row in head.get("capacity", ()):
+            key = (row["variant"], row["slo"])
+            before = capacities[key].points if key in capacities else {}
+            capacities[key] = Capacity({**before, row["cores"]: row["capacity"]}, row["load_time"])
         document = parse_document(path, head["pipeline"])
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path}: line 1: not the head of an audit log: {error!r}") from error
-    return make_config(path, document, {key: Profile(of_variant) for key, of_variant in points.items()})
+    profiles = {key: Profile(of_variant) for key, of_variant in points.items()}
+    return make_config(path, document, profiles, capacities)

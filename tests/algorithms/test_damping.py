@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipa_seldon.algorithms import Algorithm, Settings
-from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
+from ipa_seldon.algorithms.damping import Agreed, CoolDown, MinimumGain, Stabilised
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.controller import Controller
@@ -87,3 +87,12 @@ def test_the_stabilised_rate_goes_up_at_once_and_down_late() -> None:
     for step, rate in enumerate(forecasts):
         stabilised.decide(rate, Observation(10.0 * step, (), {}))
     assert inner.asked == [10.0, 12.0, 12.0, 12.0, 12.0, 12.0, 8.0, 30.0, 30.0]
+
+
+def test_a_lower_rate_needs_decisions_in_a_row_that_agree() -> None:
+    """Up at once; down when three in a row are lower, to the highest of them; one that is not starts them again."""
+    inner = Rates()
+    agreed = Agreed(inner, decisions=3)
+    for step, rate in enumerate([10.0, 4.0, 5.0, 4.0, 20.0, 3.0, 8.0, 3.0, 3.0, 3.0]):
+        agreed.decide(rate, Observation(float(step), (), {}))
+    assert inner.asked == [10.0, 10.0, 10.0, 5.0, 20.0, 20.0, 20.0, 8.0, 8.0, 3.0]

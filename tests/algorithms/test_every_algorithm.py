@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, Algorithm, Settings
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, Algorithm, Settings
 from ipa_seldon.bootstrap import build_solver, first_plan
 from ipa_seldon.controller import Controller
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Decision, Outcome, Status, allocated_cores
-from tests.factories import random_pipeline
+from tests.factories import random_pipeline, random_set
 from tests.fakes import LastForecaster, MemoryPlatform
 
 SEEDS = range(5)
+
+
+def pipeline_for(name: str, seed: int) -> Pipeline:
+    return random_set(seed) if name in BY_CAPACITY else random_pipeline(seed)
 
 
 def build(name: str, pipeline: Pipeline) -> Algorithm:
@@ -41,17 +45,20 @@ def varying(seed: int) -> list[float]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, seed: int) -> None:
-    """One variant per stage, replicas and cores within the limits at any load; optimal means that the load is carried
-    within the SLO, degraded has a reason.
+    """One variant per stage, or a set that shares all of the load, replicas and cores within the limits at any load;
+    optimal means that the load is carried within the SLO, degraded has a reason.
     """
-    pipeline = random_pipeline(seed)
+    pipeline = pipeline_for(name, seed)
     for decision in run(name, pipeline, varying(seed)):
         proposal = decision.proposal
         assert proposal is not None
         for stage in pipeline.stages:
-            (allocation,) = proposal.plan[stage.name]
-            assert allocation.variant in {variant.name for variant in stage.variants}
-            assert 1 <= allocation.replicas <= stage.max_replicas
+            allocations = proposal.plan[stage.name]
+            assert len(allocations) == 1 or name in BY_CAPACITY
+            assert sum(allocation.share for allocation in allocations) == pytest.approx(1, abs=1e-12)
+            assert len({allocation.variant for allocation in allocations}) == len(allocations)
+            assert {allocation.variant for allocation in allocations} <= {variant.name for variant in stage.variants}
+            assert all(1 <= allocation.replicas <= stage.max_replicas for allocation in allocations)
         assert pipeline.cores is None or allocated_cores(proposal.plan) <= pipeline.cores
         assert bool(proposal.reason) == (proposal.status is Status.DEGRADED)
         if proposal.status is Status.OPTIMAL:
@@ -64,7 +71,7 @@ def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, 
 def test_the_same_observations_give_the_same_decisions(name: str) -> None:
     """No clock, no chance: two runs over the same loads differ in nothing."""
     for seed in SEEDS:
-        pipeline = random_pipeline(seed)
+        pipeline = pipeline_for(name, seed)
         assert run(name, pipeline, varying(seed)) == run(name, pipeline, varying(seed))
 
 
@@ -72,7 +79,7 @@ def test_the_same_observations_give_the_same_decisions(name: str) -> None:
 def test_nothing_switches_under_a_constant_load(name: str) -> None:
     """Once a constant load has been answered (an autoscaler climbs in steps), nothing is ever applied again."""
     for seed in SEEDS:
-        decisions = run(name, random_pipeline(seed), [25.0] * 40)
+        decisions = run(name, pipeline_for(name, seed), [25.0] * 40)
         plans = [decision.observation.plan for decision in decisions[10:]]
         assert all(plan == plans[0] for plan in plans)
         assert {decision.outcome for decision in decisions[10:]} <= {Outcome.UNCHANGED, Outcome.DEGRADED}

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from ipa_seldon.cli import cli
-from tests.test_config import changed, document, write
+from tests.test_config import changed, document, document_of_a_set, write
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -100,9 +100,54 @@ def test_the_frontier_is_drawn(tmp_path: Path, suffix: str, start: bytes) -> Non
     assert suffix == ".png" or b"video at 20 requests/s" in drawn[0]
 
 
+def test_a_set_is_printed_with_its_shares(tmp_path: Path) -> None:
+    """Several allocations of a stage, shares summing to 1, and the formula's objective against what runs."""
+    path = write(tmp_path, document_of_a_set())
+    words = ("plan", "-f", str(path), "--rate", "30")
+    done = run(*words, "-o", "json")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    heavy, light = plan["stages"]["classification"]
+    assert (heavy["variant"], light["variant"]) == ("heavy", "light")
+    assert heavy["share"] + light["share"] == pytest.approx(1)
+    assert plan["accuracy"] == pytest.approx(0.8 * heavy["share"] + 0.6 * light["share"])
+    settled = plan["accuracy"] - 0.05 * plan["cost"] / 8
+    assert plan["objective"] == pytest.approx(settled - 0.001)  # the heavy one loads longest
+    table = run(*words).stdout
+    assert all(word in table for word in ("heavy", "light", "binding: budget", "runner-up: classification on"))
+    cores = (heavy["cores"], light["cores"])
+    for running in ("heavy={},light={}", "light={1}:0.3,heavy={0}:0.7"):
+        again = run(*words, "-o", "json", "--running", running.format(*cores))
+        assert json.loads(again.stdout)["stages"] == plan["stages"]
+        assert json.loads(again.stdout)["objective"] == pytest.approx(settled)
+
+
+@pytest.mark.parametrize(
+    ("running", "expected"),
+    [
+        ("heavy", "'heavy': accepted: VARIANT=CORES or VARIANT=CORES:SHARE"),
+        ("heavy=0", "'heavy=0': accepted: VARIANT=CORES"),
+        ("heavy=2,", "'': accepted: VARIANT=CORES"),
+        ("heavy=2,heavy=4", "accepted: each variant once"),
+        ("heavy=2:0.5,light=2", "accepted: no shares, or one for each variant, 1 in sum"),
+        ("heavy=2:0.5,light=2:0.4", "accepted: no shares, or one for each variant, 1 in sum"),
+        ("vgg=2", "--running: 'vgg': accepted: heavy, light"),
+    ],
+)
+def test_what_cannot_be_running_is_told(tmp_path: Path, running: str, expected: str) -> None:
+    """One line with what is accepted, exit code 2."""
+    done = run("plan", "-f", str(write(tmp_path, document_of_a_set())), "--rate", "5", "--running", running)
+    assert done.returncode == 2
+    assert expected in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2"], "stages are: crop, classification"),
+        (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2", "--frontier"], "without --frontier"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "infadapter"], "for a pipeline of one stage"),
         (["plan", "-f", "absent.yaml", "--rate", "1"], "absent.yaml"),
         (["plan", "-f", "{file}", "--rate", "-1"], "--rate"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "magic"], "accepted: ipa"),

@@ -10,7 +10,7 @@ import yaml
 
 from ipa_seldon.config import read_config
 from ipa_seldon.specs.seldon_operator import containers, problems
-from tests.test_config import document, write
+from tests.test_config import document, document_of_a_set, write
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +41,25 @@ def test_it_writes_what_kubectl_applies(tmp_path: Path) -> None:
         triton, _ = containers(component)
         assert triton["image"] == "triton:1"
         assert triton["resources"]["limits"]["cpu"] == str(decided[triton["name"]][0]["cores"])
+
+
+def test_a_set_is_written_with_its_capacities(tmp_path: Path) -> None:
+    """A predictor for each variant of the plan, with whole per cent; the pipeline's ConfigMap reads as the file did."""
+    made = document_of_a_set()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "predictor": None}
+    path = write(tmp_path, made)
+    done = run("render", "-f", str(path), "--rate", "30")
+    assert (done.returncode, done.stderr) == (0, "")
+    _, pipeline, deployment = yaml.safe_load_all(done.stdout)
+    assert set(pipeline["data"]) == {"pipeline.yaml", "capacity.csv"}
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    for name, text in pipeline["data"].items():
+        (apart / name).write_text(text)
+    assert read_config(apart / "pipeline.yaml").capacities == read_config(path).capacities
+    predictors = deployment["spec"]["predictors"]
+    assert [predictor["name"] for predictor in predictors] == ["heavy", "light"]
+    assert sum(predictor["traffic"] for predictor in predictors) == 100
 
 
 def test_a_file_without_a_cluster_is_told_what_is_missing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ipa_seldon.cli import main
 from ipa_seldon.experiments.statistics import estimate
-from tests.test_config import changed, write
+from tests.test_config import changed, document_of_a_set, write
 
 PATTERN = ("--pattern", "bursty", "--duration", "60", "--scale", "30")
 KEYS = {
@@ -161,3 +161,11 @@ def test_wrong_input_is_one_line(
     assert code in (1, 2)
     assert out == ""
     assert said in err.strip().splitlines()[-1]
+
+
+def test_without_a_profile_nothing_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Capacities say nothing of single requests: one line names file and key."""
+    path = str(write(tmp_path, document_of_a_set()))
+    code, _, err = run(capsys, "-f", path, *PATTERN)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{path}: spec.profile: missing" in err

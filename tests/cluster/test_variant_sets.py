@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from ipa_seldon.cluster.api import DEPLOYMENTS, SELDON_DEPLOYMENTS
 from ipa_seldon.errors import PlatformError, RefusedError
 from ipa_seldon.plan import Plan
+from ipa_seldon.platforms.seldon.documents import known
 from ipa_seldon.platforms.seldon.platform import DRAIN, SeldonPlatform
 from ipa_seldon.specs.seldon_operator import problems
 from tests.cluster.conftest import Place
@@ -151,6 +153,26 @@ def test_an_adapter_killed_anywhere_leaves_no_half_set(world: World) -> None:
             assert all(replicas(world)[name] for name, share in shares.items() if share)
         assert not platform.waiting
         assert platform.observe(world.now).plan == plan
+
+
+def test_a_share_below_a_per_cent_moves_nothing(world: World) -> None:
+    """Seldon Core gives whole per cent: the plan is what it can give, and one that rounds to the same is no change."""
+    platform = apply(world, set_plan(light=(2 / 3, 1), heavy=(1 / 3, 3)))
+    assert platform.observe(world.now).plan == BOTH
+    before = world.written.copy()
+    world.calls.clear()
+    platform.apply(set_plan(light=(0.672, 1), heavy=(0.328, 3)))
+    assert (world.written, "configmaps" in before) == (set(), True)
+
+
+def test_variants_without_a_profile_are_known(world: World) -> None:
+    """A set is planned by capacities, on any number of cores; a variant that the file does not name is none of it."""
+    (stage,) = world.pipeline.stages
+    bare = tuple(replace(variant, cores=()) for variant in stage.variants)
+    pipeline = replace(world.pipeline, stages=(replace(stage, variants=bare),))
+    assert known(pipeline, set_plan(light=(1.0, 1, 7)))
+    assert not known(world.pipeline, set_plan(light=(1.0, 1, 7)))
+    assert not known(pipeline, set_plan(gone=(1.0, 1)))
 
 
 def test_sets_are_for_one_stage(world: World, place: Place) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ipa_seldon.algorithms import ALGORITHMS
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY
 from ipa_seldon.bootstrap import build_algorithm, build_forecaster, replay_decisions
 from ipa_seldon.cli import cli
 from ipa_seldon.config import Config, read_config
@@ -20,12 +20,14 @@ from ipa_seldon.errors import ConfigError
 from ipa_seldon.plan import Outcome
 from ipa_seldon.telemetry.audit import AuditLog, read_audit_log
 from tests.fakes import MemoryPlatform
-from tests.test_config import changed, write
+from tests.test_config import changed, document_of_a_set, write
 
 
 def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object) -> tuple[Config, Path]:
     """A log of ``steps`` decisions over a seeded load that rises and falls, with faults and gaps in it."""
     content = changed("spec.forecaster", {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20})
+    if spec.get("algorithm") in BY_CAPACITY:
+        content["spec"] |= {**document_of_a_set()["spec"], "profile": None}
     content["spec"] |= spec
     content["spec"]["damping"] = {"cooldown": "30s", "gain": 0.001}
     config = read_config(write(directory, content))
@@ -62,9 +64,10 @@ def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> Non
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algorithm: str) -> None:
     """Whatever an algorithm remembers, it remembers the same when its log is decided again."""
-    config, path = log_a_run(tmp_path, "max", algorithm=algorithm)
-    _, name, decisions = read_audit_log(path)
+    written, path = log_a_run(tmp_path, "max", algorithm=algorithm)
+    config, name, decisions = read_audit_log(path)
     assert name == algorithm
+    assert config.capacities == written.capacities
     assert sum(decision.proposal is not None for decision in decisions) > 30
     assert replay_decisions(config, name, decisions) == []
 

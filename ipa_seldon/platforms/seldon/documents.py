@@ -116,8 +116,11 @@ def known(pipeline: Pipeline, plan: Plan | None) -> bool:
         return False
     for stage in pipeline.stages:
         cores = {variant.name: variant.cores for variant in stage.variants}
-        if any(allocation.cores not in cores.get(allocation.variant, ()) for allocation in plan[stage.name]):
-            return False
+        for allocation in plan[stage.name]:
+            profiled = cores.get(allocation.variant)
+            # Without a profile, capacities say what it takes on any number of cores.
+            if profiled is None or (profiled and allocation.cores not in profiled):
+                return False
     return True
 
 

@@ -19,6 +19,7 @@ from ipa_seldon.platforms.seldon.writes import Writes
 from ipa_seldon.rollout import Dispatch, StageState, Step, carries, next_set_step, next_step
 from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refusal
 from ipa_seldon.specs.record import Record, digest
+from ipa_seldon.specs.traffic import in_per_cent
 
 QUARANTINE = 600.0
 """Seconds for which a plan that was reverted is not tried again."""
@@ -102,7 +103,7 @@ class SeldonPlatform:
 
     def apply(self, plan: Plan) -> None:
         """Commit ``plan`` to the cluster and take its first step. RefusedError says why it is not changed now."""
-        read_again(lambda: self._apply(self._look(), plan))
+        read_again(lambda: self._apply(self._look(), in_per_cent(plan)))
 
     def _look(self) -> View:
         return look(self._cluster, self._pipeline, self._options.graph, self._options.predictor)
