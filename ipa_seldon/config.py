@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.profiles import Capacity, Measurement, Profile, throughput_of
-from ipa_seldon.schema import Document, PipelineFile, PipelineSpec, edges_of, topological
+from ipa_seldon.schema import PipelineFile, PipelineSpec, edges_of, topological
 
 DocumentType = TypeVar("DocumentType", bound=Document)
 PROFILE_COLUMNS = ("stage", "variant", "cores", "batch", "latency", "throughput")

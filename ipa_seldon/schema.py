@@ -2,67 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ipa_seldon import __version__
+from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
-
-_DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h)")
-_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(value: object) -> object:
-    """Seconds from ``250ms``, ``10s``, ``2m`` or ``1h``; anything else is left for pydantic to judge as a number."""
-    if isinstance(value, bool):
-        raise ValueError("accepted: seconds, or a duration such as 250ms, 10s, 2m")  # noqa: TRY004  # pydantic wants ValueError
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match:
-            return float(match["number"]) * _SECONDS[match["unit"]]
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError("accepted: seconds, or a duration such as 250ms, 10s, 2m") from None
-    return value
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=float | str),
-    Field(gt=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m."),
-]
-Delay = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=float | str),
-    Field(ge=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m; 0 is none."),
-]
-Name = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, description="A DNS-1123 label: a-z, 0-9 and hyphens."
-    ),
-]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Document(BaseModel):
-    """Frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class MetadataSpec(Document):
@@ -186,7 +134,7 @@ class BaselinesSpec(Document):
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     variants: Annotated[Literal["lightest", "heaviest"] | dict[str, str], BeforeValidator(parse_variants)] = "lightest"
-    replicas: dict[str, Count] = {}
+    replicas: dict[str, Count] = Field(default={})
     utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
@@ -240,11 +188,6 @@ class StageSpec(Document):
         if len(set(versions)) < len(versions):
             raise ValueError("variants: accepted: a version of its own for each variant")
         return self
-
-
-Quantity = Annotated[
-    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$", description="A Kubernetes quantity of bytes, such as 512Mi.")
-]
 
 
 class SeldonSpec(Document):

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from ipa_seldon.fields import parse_duration
 from ipa_seldon.plan import Allocation
-from ipa_seldon.schema import parse_duration
 
 _POD = re.compile(r"(?P<variant>[^=\s]+)=(?P<cores>[1-9]\d{0,5})(:(?P<share>\d*\.?\d+))?")
 

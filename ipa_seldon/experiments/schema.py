@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ipa_seldon.schema import Count, Delay, Document, Duration, MetadataSpec, Name
+from ipa_seldon.fields import Count, Delay, Document, Duration, Name
+from ipa_seldon.schema import MetadataSpec
 from ipa_seldon.simulation.stage import Drop
 
 Changes = dict[str, Any]
