@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ipa_seldon.cluster.api import PODS
+from ipa_seldon.specs.observed import is_ready
 from tests.cluster.test_full_loop import STAGES, deploy, remnants
 from tests.cluster.world import door
 from tests.waiting import wait_for
@@ -33,6 +35,8 @@ def test_it_leaves_nothing(number: signal.Signals, toy_repository: Path, tmp_pat
         assert said["services"].startswith("http://127.0.0.1:")
         deploy(door(kubeconfig))
         wait_for(lambda: len([name for name in remnants() - before if "tritonserver" in name]) == len(STAGES))
+        # A Triton that is just being started has no guard yet; one that is ready has.
+        wait_for(lambda: all(map(is_ready, door(kubeconfig).list(PODS))))
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         assert process.wait(30) == (0 if number is signal.SIGTERM else -number)
