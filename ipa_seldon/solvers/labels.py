@@ -8,7 +8,7 @@ label it left out could have beaten the best choice it found. Otherwise a wider 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -38,13 +38,25 @@ def label_setting(problem: MultipleChoice, widths: Sequence[int] = WIDTHS) -> Ch
     search = _Search(problem)
     if not search.attainable:
         return Choice(SolveStatus.INFEASIBLE, None)
+    return proven(search.round, problem.objective, widths, TIE)
+
+
+def proven(
+    search: Callable[[int, float], tuple[tuple[int, ...] | None, float]],
+    objective: Callable[[tuple[int, ...]], float],
+    widths: Sequence[int],
+    tie: float,
+) -> Choice | None:
+    """What ``search(width, value)`` finds that beats ``value``, width by width, until what it left out is no better
+    by more than ``tie``; None when the last of ``widths`` gives no proof.
+    """
     best: tuple[int, ...] | None = None
     value = -np.inf
     for width in widths:
-        found, left_out = search.round(width, value)
+        found, left_out = search(width, value)
         if found is not None:
-            best, value = found, problem.objective(found)
-        if left_out <= value + TIE:
+            best, value = found, objective(found)
+        if left_out <= value + tie:
             break
     else:
         return None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ipa_seldon.programs import Choice, Floats, SolveStatus, VariantSet
+from ipa_seldon.programs import Choice, Floats, VariantSet
 from ipa_seldon.solvers.bounds import TOLERANCE, Choices, Places
-from ipa_seldon.solvers.labels import SPARE, WIDTHS, undominated
+from ipa_seldon.solvers.labels import SPARE, WIDTHS, proven, undominated
 
 # Objectives this close count as equal: below the smallest tie-break, above rounding.
 TIE = 1e-12
@@ -23,19 +24,7 @@ TIE = 1e-12
 def set_labels(problem: VariantSet, widths: Sequence[int] = WIDTHS) -> Choice | None:
     """An optimal choice; None when the last of ``widths`` gives no proof."""
     bounds = [_Bound.of(problem, m) for m in range(len(problem.cores) + 1)]
-    best: tuple[int, ...] | None = None
-    value = -np.inf
-    for width in widths:
-        found, left_out = _round(problem, bounds, width, value)
-        if found is not None:
-            best, value = found, problem.objective(found)
-        if left_out <= value + TIE:
-            break
-    else:
-        return None
-    if best is None:
-        return Choice(SolveStatus.INFEASIBLE, None)
-    return Choice(SolveStatus.OPTIMAL, best, value)
+    return proven(partial(_round, problem, bounds), problem.objective, widths, TIE)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ipa_seldon.specs.seldon_operator import containers, deployment_name
+from ipa_seldon.specs.seldon_operator import Document, containers, deployment_name
 
-Document = Mapping[str, Any]
 PAUSED = "ipa.seldon.io/paused"
 """An annotation of the SeldonDeployment: while it is there, nothing is changed. Its value says why."""
 

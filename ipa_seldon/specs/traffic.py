@@ -69,10 +69,23 @@ def with_predictor(graph: Document, name: str, stage: str, cores: int) -> dict[s
             arguments = container.get("args") or []
             if ENTRY in arguments:
                 arguments[arguments.index(ENTRY) + 1] = name
-            if container["name"] == stage:
-                for kind in ("requests", "limits"):
-                    container.setdefault("resources", {}).setdefault(kind, {})["cpu"] = str(cores)
     predictors.append(added)
+    return with_cores(changed, {name: cores}, stage)
+
+
+def with_cores(graph: Document, cores: Mapping[str, int], set_of: str | None = None) -> dict[str, Any]:
+    """The SeldonDeployment whose pods of these stages start with so many cores; of these predictors' stage ``set_of``
+    where there is a set of variants.
+    """
+    changed = copy.deepcopy(dict(graph))
+    for predictor in changed["spec"]["predictors"]:
+        for component in predictor.get("componentSpecs") or ():
+            for container in containers(component):
+                key = predictor["name"] if container["name"] == set_of else container["name"]
+                if key in cores:
+                    resources = container.setdefault("resources", {})
+                    for kind in ("requests", "limits"):
+                        resources.setdefault(kind, {})["cpu"] = str(cores[key])
     return changed
 
 

@@ -16,9 +16,9 @@ from ipa_seldon.cluster.changes import ATTEMPTS
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.config import read_config
 from ipa_seldon.platforms.seldon.documents import look
-from ipa_seldon.platforms.seldon.writes import with_cores
 from ipa_seldon.specs.observed import refusal
 from ipa_seldon.specs.seldon_attach import ATTACHED_FROM
+from ipa_seldon.specs.traffic import with_cores
 from tests.cluster.controllers import Operator
 from tests.cluster.emulator import Emulator
 from tests.specs.graphs import plain_graph

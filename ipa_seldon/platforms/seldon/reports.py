@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ipa_seldon.cluster.api import ApiError, Cluster
 from ipa_seldon.rollout import Pod
 from ipa_seldon.specs.desired import PodPlan
 from ipa_seldon.specs.observed import cores_of, is_ready, resize_trouble
 from ipa_seldon.specs.seldon import SIDECAR_PORT
+from ipa_seldon.specs.seldon_operator import Document
 
 _AT_ONCE = 8
-Document = Mapping[str, Any]
 
 
 class PodReports:

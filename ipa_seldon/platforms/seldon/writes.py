@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -15,10 +14,8 @@ from ipa_seldon.rollout import Step
 from ipa_seldon.specs import desired, record
 from ipa_seldon.specs.record import Record, digest, record_to_json
 from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
-from ipa_seldon.specs.seldon_operator import containers
-from ipa_seldon.specs.traffic import with_predictor, with_traffic, without_predictors
-
-Document = Mapping[str, Any]
+from ipa_seldon.specs.seldon_operator import Document
+from ipa_seldon.specs.traffic import with_cores, with_predictor, with_traffic, without_predictors
 
 
 class Writes:
@@ -105,19 +102,3 @@ def _resized(cluster: Cluster, pod: str, container: str, cores: int) -> bool:
             raise
         return cluster.get(PODS, pod) is None
     return True
-
-
-def with_cores(graph: Document, cores: Mapping[str, int], set_of: str | None = None) -> dict[str, Any]:
-    """The SeldonDeployment whose pods of these stages start with so many cores; of these predictors' stage ``set_of``
-    where there is a set of variants.
-    """
-    changed = copy.deepcopy(dict(graph))
-    for predictor in changed["spec"]["predictors"]:
-        for component in predictor.get("componentSpecs") or ():
-            for container in containers(component):
-                key = predictor["name"] if container["name"] == set_of else container["name"]
-                if key in cores:
-                    resources = container.setdefault("resources", {})
-                    for kind in ("requests", "limits"):
-                        resources.setdefault(kind, {})["cpu"] = str(cores[key])
-    return changed
