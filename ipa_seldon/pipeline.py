@@ -16,7 +16,7 @@ class Variant:
     requests/s one replica sustains; both are defined for the listed cores and any batch >= 1.
     ``load_time`` is in seconds; ``version`` is the number of the version in the Triton model repository.
     ``capacity(cores)`` is the requests/s to count on from one pod within the SLO, for any cores >= 1; None where it is
-    not known.
+    not known. ``core_rate`` is what one core serves when it is never idle (requests/s), as far as capacities tell.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Variant:
     throughput: Callable[[int, int], float]
     load_time: float = 0.0
     capacity: Callable[[int], float] | None = None
+    core_rate: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,12 @@ class Capacity:
         slope, intercept = np.polyfit(cores, measured, 1)
         return float(slope), float(intercept)
 
+    @cached_property
+    def core_rate(self) -> float:
+        """Requests/s that one more core adds: ``k``, or the best of what was measured where that gives no line."""
+        slope, _ = self.line
+        return slope if slope > 0 else max(taken / cores for cores, taken in self.points.items())
+
 
 def throughput_of(profile: Profile, capacity: Capacity | None) -> Callable[[int, int], float]:
     """Requests/s of one replica by (cores, batch): the profile's, and on cores that it does not know the capacity's."""

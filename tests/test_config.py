@@ -271,6 +271,7 @@ def test_capacities_are_those_at_the_slo(tmp_path: Path) -> None:
     assert light.capacity(6) == pytest.approx(0.8 * (10 * 6 + 2))
     assert (light.load_time, heavy.load_time) == (6, 3)
     assert light.throughput(6, 1) == light.capacity(6)
+    assert light.core_rate == pytest.approx(10)
 
 
 @pytest.mark.parametrize(

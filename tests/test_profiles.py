@@ -53,12 +53,14 @@ def test_a_capacity_is_used_to_its_usable_share() -> None:
     assert list(capacity.line) == pytest.approx([8.5, -6.0])
     assert capacity.usable(5) == pytest.approx(USABLE * 36.5)
     assert Capacity({4: 2.0, 8: 10.0}, 5.0).usable(2) == 0
+    assert capacity.core_rate == pytest.approx(8.5)
 
 
 def test_a_single_capacity_says_nothing_of_other_cores() -> None:
     """Nothing is counted on where there is no line."""
     capacity = Capacity({4: 30.0}, load_time=5.0)
     assert (capacity.usable(4), capacity.usable(8)) == (24.0, 0.0)
+    assert capacity.core_rate == 7.5
 
 
 def test_throughput_on_unprofiled_cores_is_the_capacity() -> None:
