@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ipa_seldon.algorithms import BY_CAPACITY
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -52,9 +53,10 @@ class Config:
 
     @property
     def budget(self) -> int | None:
-        """The most cores of the whole pipeline, by its limits or its objective; None: no bound."""
-        bounds = [cores for cores in (self.spec.limits.cores, self.spec.objective.cost_at_most) if cores is not None]
-        return min(bounds, default=None)
+        """The most cores of the whole pipeline, by its limits and what its algorithm goes by; None: no bound."""
+        by_capacity = self.spec.algorithm in BY_CAPACITY
+        own = self.spec.infadapter.budget if by_capacity else self.spec.objective.cost_at_most
+        return min((cores for cores in (self.spec.limits.cores, own) if cores is not None), default=None)
 
     @property
     def repository(self) -> Path | None:

@@ -95,7 +95,7 @@ def set_runner_up(problem: VariantSet, choice: Sequence[int]) -> tuple[int, ...]
     best, found = -np.inf, None
     for near in problem.near(choice):
         other = (near != np.array(choice)[:, None]).any(axis=0)
-        picks = near[:, other & problem.affordable(near) & problem.sustained(near)]
+        picks = near[:, other & problem.allowed(near)]
         picks = picks[:, ~((picks > 0) & (problem.carried(picks) == 0)).any(axis=0)]
         worth = problem.worth(picks)
         if worth.size and worth.max() > best:
@@ -106,18 +106,18 @@ def set_runner_up(problem: VariantSet, choice: Sequence[int]) -> tuple[int, ...]
 
 def set_binding(problem: VariantSet, choice: Sequence[int]) -> str:
     """What keeps a better choice out, of those that differ in one variant or two: ``budget`` where one would do that
-    takes the load on more cores, else ``load`` where one would for a part of the load, else ``none``.
+    takes the load on more cores, else ``pods`` in more pods, else ``load`` for a part of it, else ``none``.
     """
     least = problem.objective(choice) + _TOLERANCE
 
     def better(picks: Picks) -> bool:
         return bool((problem.worth(picks) > least).any())
 
-    name = "none"
+    found = set()
     for near in problem.near(choice):
-        sustained, affordable = problem.sustained(near), problem.affordable(near)
-        if better(near[:, sustained & ~affordable]):
+        met = {"budget": problem.affordable(near), "pods": problem.few(near), "load": problem.sustained(near)}
+        broken = np.sum([~flags for flags in met.values()], axis=0)
+        if better(near[:, (broken == 1) & ~met["budget"]]):
             return "budget"
-        if name == "none" and better(near[:, ~sustained & affordable]):
-            name = "load"
-    return name
+        found |= {name for name in met if name not in found and better(near[:, (broken == 1) & ~met[name]])}
+    return next((name for name in ("pods", "load") if name in found), "none")

@@ -64,6 +64,7 @@ def formulate_set(problem: VariantSet) -> IntegerProgram:
     rows: list[Row] = []
     shared: dict[str, float] = {}
     used: dict[str, float] = {}
+    pods: dict[str, float] = {}
     for m, accuracy in enumerate(problem.accuracy.tolist()):
         share = f"share[{m}]"
         names = [option(m, index) for index in range(len(problem.penalty[m]))]
@@ -71,6 +72,7 @@ def formulate_set(problem: VariantSet) -> IntegerProgram:
         objective[share] = _SCALE * problem.alpha * accuracy
         objective |= dict(zip(names, (-_SCALE * problem.penalty[m]).tolist(), strict=True))
         used |= dict(zip(names, problem.cores[m].tolist(), strict=True))
+        pods |= dict.fromkeys(names[1:], 1.0)
         shared[share] = 1.0
         rows += [
             Row(dict.fromkeys(names, 1.0), 1.0, 1.0),
@@ -78,6 +80,8 @@ def formulate_set(problem: VariantSet) -> IntegerProgram:
             Row({longest: 1.0, **dict(zip(names, (-problem.loading[m]).tolist(), strict=True))}, lower=0.0),
         ]
     rows += [Row(shared, 1.0, 1.0), Row(used, upper=problem.budget)]
+    if problem.pods is not None:
+        rows.append(Row(pods, upper=problem.pods))
     return IntegerProgram(variables, objective, tuple(rows))
 
 
@@ -108,7 +112,7 @@ def _polished(problem: VariantSet, choice: tuple[int, ...]) -> tuple[int, ...]:
     while better:
         better = False
         for picks in problem.near(choice):
-            worth = np.where(problem.sustained(picks) & problem.affordable(picks), problem.worth(picks), -np.inf)
+            worth = np.where(problem.allowed(picks), problem.worth(picks), -np.inf)
             k = int(worth.argmax())
             if worth[k] > value:
                 choice, value, better = tuple(picks[:, k].tolist()), float(worth[k]), True

@@ -76,7 +76,7 @@ Picks = NDArray[np.intp]
 @dataclass(frozen=True)
 class VariantSet:
     """Pick one option of every variant, no pod or one on so many cores, and share a load among the pods: maximise
-    ``alpha * A - sum(penalty) - gamma * max(loading)`` on at most ``budget`` cores.
+    ``alpha * A - sum(penalty) - gamma * max(loading)`` on at most ``budget`` cores, with at most ``pods`` (None: any).
 
     Variants come the most accurate first. Variant m has ``accuracy[m]`` and k_m options: ``portion[m]`` (the fraction
     of the load that such a pod sustains, at most 1), ``cores[m]``, ``penalty[m]`` and ``loading[m]`` are float64 arrays
@@ -92,6 +92,7 @@ class VariantSet:
     alpha: float
     gamma: float
     budget: float
+    pods: int | None = None
 
     def carried(self, picks: Picks) -> Floats:
         """The fraction of the load that each variant takes, shape (variants, n); they sum to 1 where all is taken."""
@@ -120,6 +121,16 @@ class VariantSet:
         affordable: NDArray[np.bool_] = _summed(self.cores, picks) <= self.budget + tolerance
         return affordable
 
+    def few(self, picks: Picks) -> NDArray[np.bool_]:
+        """Which choices run no more pods than they may, shape (n,)."""
+        most = len(picks) if self.pods is None else self.pods
+        few: NDArray[np.bool_] = (picks > 0).sum(axis=0) <= most
+        return few
+
+    def allowed(self, picks: Picks) -> NDArray[np.bool_]:
+        """Which choices keep to everything: load, budget and pods, shape (n,)."""
+        return self.sustained(picks) & self.affordable(picks) & self.few(picks)
+
     def shares(self, choice: Sequence[int]) -> Floats:
         """The share of what is taken that each variant gets, shape (variants,), summing to 1."""
         carried = self.carried(_column(choice))[:, 0]
@@ -131,9 +142,8 @@ class VariantSet:
         return float(self.worth(_column(choice))[0])
 
     def feasible(self, choice: Sequence[int]) -> bool:
-        """Whether the pods of ``choice`` sustain the load within the budget."""
-        picks = _column(choice)
-        return bool(self.sustained(picks)[0] and self.affordable(picks)[0])
+        """Whether the pods of ``choice`` sustain the load, and are within the limits."""
+        return bool(self.allowed(_column(choice))[0])
 
     def near(self, choice: Sequence[int]) -> Iterator[Picks]:
         """The choices that differ from ``choice`` in the same two variants, it among them, for every two; in the only

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ipa_seldon import __version__
+from ipa_seldon.algorithms import Peak
 from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
@@ -128,8 +129,8 @@ def parse_variants(value: object) -> object:
 
 class BaselinesSpec(Document):
     """What the baselines keep fixed. ``rate``: the load (requests/s) they are sized for, by default the first one that
-    they decide for. ``variants`` of ``hpa``. ``replicas`` of ``rim``, by default what ``fa2-high`` runs at ``rate``.
-    ``utilization``: the share of its replicas' throughput at which ``hpa`` wants a stage.
+    they decide for. ``variants`` of ``hpa``, ``vpa`` and ``vpa+``. ``replicas`` of ``rim``, by default what
+    ``fa2-high`` runs at ``rate``. ``utilization``: the share of a stage's throughput at which ``hpa`` wants it.
     """
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -142,7 +143,9 @@ class InfAdapterSpec(Document):
     """What ``algorithm: infadapter`` runs: variants of one stage that share the load, each in a pod on ``min_cores`` or
     more of ``budget`` cores. Maximised is alpha * mean accuracy - beta * cores / budget - gamma * (longest load time of
     what is created or resized) / (longest of all). A lower load counts once ``scale_down_after`` decisions in a row
-    agree on it.
+    agree on it. Shares are multiples of ``quantum``: 1 divided by a whole number, or 0, any, as published. With ``peak:
+    within-budget`` the pods that run before a change and the new ones, a resized one among these, fit the budget
+    together. Its baselines (``vpa``, ``vpa+``, ``model-switching``) keep to the same, but ``vpa`` knows no peak.
     """
 
     budget: Count = 20
@@ -151,6 +154,14 @@ class InfAdapterSpec(Document):
     beta: Weight = 0.05
     gamma: Weight = 0.001
     scale_down_after: Count = 4
+    quantum: Annotated[float, Field(ge=0, le=1)] = 0.01
+    peak: Peak = "ignored"
+
+    @model_validator(mode="after")
+    def _quanta_are_whole(self) -> Self:
+        if self.quantum and abs(1 / self.quantum - round(1 / self.quantum)) > 1e-9:
+            raise ValueError(f"quantum: {self.quantum}: accepted: 0, or 1 divided by a whole number, such as 0.01")
+        return self
 
     @model_validator(mode="after")
     def _one_pod_fits(self) -> Self:
@@ -238,7 +249,8 @@ class PipelineSpec(Document):
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
     capacity: str | None = Field(
-        default=None, description="CSV of what a pod takes within an SLO, relative to this file; for infadapter."
+        default=None,
+        description="CSV of what a pod takes within an SLO, relative to this file; for infadapter and its baselines.",
     )
     repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
     seldon: SeldonSpec | None = None

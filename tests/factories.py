@@ -68,10 +68,14 @@ def random_set(seed: int) -> Pipeline:
         slope, intercept = rng.uniform(2, 12) / (1 + m), rng.uniform(-4, 2)
         measured = range(1, 21) if rng.random() < 0.5 else (1, 2, 4, 8, 16)
         points = {n: max(0.0, (slope * n + intercept) * rng.uniform(0.9, 1.1)) for n in measured}
-        variant = random_variant(rng, m, max_cores=2)
+        capacity = Capacity(points, load_time=float(rng.uniform(4, 9)))
         variants.append(
             dataclasses.replace(
-                variant, accuracy=accuracy, capacity=Capacity(points, 0.0).usable, load_time=float(rng.uniform(4, 9))
+                random_variant(rng, m, max_cores=2),
+                accuracy=accuracy,
+                capacity=capacity.usable,
+                load_time=capacity.load_time,
+                core_rate=capacity.core_rate,
             )
         )
     rng.shuffle(variants)  # type: ignore[arg-type]  # any mutable sequence

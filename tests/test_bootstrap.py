@@ -84,7 +84,7 @@ def test_what_an_algorithm_lacks_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.profile: missing"):
             build_algorithm(config, algorithm)
     with pytest.raises(
-        ConfigError, match=r"pipeline\.yaml: spec\.algorithm: 'infadapter': accepted: for a pipeline of one"
+        ConfigError, match=r"pipeline\.yaml: spec\.graph: crop, classification: accepted: one stage, for this algorithm"
     ):
         build_algorithm(read_config(write(tmp_path, document())), "infadapter")
     content = document_of_a_set()

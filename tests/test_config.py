@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from ipa_seldon.algorithms import BY_CAPACITY
 from ipa_seldon.cli import cli
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError
@@ -223,12 +224,20 @@ def test_a_sum_of_accuracies_may_be_asked_for_beyond_1(tmp_path: Path) -> None:
 
 
 def test_the_budget_is_the_tighter_one(tmp_path: Path) -> None:
-    """Of the limits' cores and the objective's cost; none where neither is given."""
+    """Of the limits' cores and the objective's cost, or a set's budget, whichever the algorithm goes by; none where
+    neither is given.
+    """
     assert read_config(write(tmp_path, document())).budget is None
     content = changed("spec.objective", {"maximise": "accuracy", "cost_at_most": 20})
     assert read_config(write(tmp_path, content)).budget == 20
     content["spec"]["limits"]["cores"] = 12
     assert read_config(write(tmp_path, content)).budget == 12
+    for algorithm in sorted(BY_CAPACITY):
+        of_a_set = document_of_a_set()
+        of_a_set["spec"] |= {"algorithm": algorithm, "objective": {"maximise": "accuracy", "cost_at_most": 5}}
+        assert read_config(write(tmp_path, of_a_set)).budget == 8
+        of_a_set["spec"]["limits"]["cores"] = 6
+        assert read_config(write(tmp_path, of_a_set)).budget == 6
 
 
 @pytest.mark.parametrize(
@@ -310,6 +319,9 @@ def test_capacities_lack_a_variant(tmp_path: Path) -> None:
         ({"budget": 3, "min_cores": 4}, "infadapter.min_cores: 4: accepted: at most the budget, 3"),
         ({"alpha": -1}, "infadapter.alpha: -1"),
         ({"scale_down_after": 0}, "infadapter.scale_down_after: 0"),
+        ({"quantum": 0.03}, "infadapter.quantum: 0.03: accepted: 0, or 1 divided by a whole number"),
+        ({"quantum": 2}, "infadapter.quantum: 2"),
+        ({"peak": "low"}, "infadapter.peak: 'low': accepted: 'ignored' or 'within-budget'"),
         ({"cores": 4}, "infadapter.cores: unknown key; accepted: budget, min_cores, alpha"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.options import Weights
@@ -21,21 +21,28 @@ ALGORITHMS: Mapping[str, str] = {
     "static": "ipa_seldon.algorithms.baselines:static",
     "hpa": "ipa_seldon.algorithms.hpa:hpa",
     "infadapter": "ipa_seldon.algorithms.infadapter:infadapter",
+    "vpa": "ipa_seldon.algorithms.singles:vpa",
+    "vpa+": "ipa_seldon.algorithms.singles:vpa_plus",
+    "model-switching": "ipa_seldon.algorithms.singles:model_switching",
 }
 
-UNDAMPED = frozenset({"static", "hpa"})
-"""Algorithms that are never damped: one never switches, the other holds still by rules of its own."""
+UNDAMPED = frozenset({"static", "hpa", "vpa"})
+"""Algorithms that are never damped: one never switches, the others hold still by rules of their own."""
 
-BY_CAPACITY = frozenset({"infadapter"})
+BY_CAPACITY = frozenset({"infadapter", "vpa", "vpa+", "model-switching"})
 """Algorithms that decide by the capacities of variants, and need no profile of batches."""
+
+Peak = Literal["ignored", "within-budget"]
+"""Whether the pods of both sides of a transition must fit the budget of a set together."""
 
 
 @dataclass(frozen=True)
 class Baselines:
     """What the baselines keep fixed. ``rate`` (requests/s) is the load they are sized for, None: the first one above 0
-    that they decide for. ``variants`` of ``hpa``: ``lightest``, ``heaviest``, or stage -> variant, the lightest where a
-    stage is not named. ``replicas`` of ``rim``, stage -> replicas: what ``fa2-high`` runs at ``rate`` where a stage is
-    not named. ``utilization``: the share of its replicas' throughput at which ``hpa`` wants a stage.
+    that they decide for. ``variants`` of ``hpa``, ``vpa`` and ``vpa+``: ``lightest``, ``heaviest``, or stage ->
+    variant, the lightest where a stage is not named. ``replicas`` of ``rim``, stage -> replicas: what ``fa2-high`` runs
+    at ``rate`` where a stage is not named. ``utilization``: the share of its replicas' throughput at which ``hpa``
+    wants a stage.
     """
 
     rate: float | None = None
@@ -48,7 +55,8 @@ class Baselines:
 class SetSettings:
     """InfAdapter's objective ``alpha * accuracy - beta * cores / budget - gamma * loading / longest load time``, on
     pods of at least ``min_cores`` that use at most ``budget`` cores. A lower load counts once as many decisions in a
-    row as ``scale_down_after`` agree on it. By default as published.
+    row as ``scale_down_after`` agree on it. Shares of the load are multiples of ``quantum`` (1 divided by a whole
+    number; 0: any). By default as published, but for the quantum, which is Seldon Core's, and was 0.
     """
 
     budget: int = 20
@@ -57,6 +65,8 @@ class SetSettings:
     beta: float = 0.05
     gamma: float = 0.001
     scale_down_after: int = 4
+    quantum: float = 0.01
+    peak: Peak = "ignored"
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,12 @@ def _variant(stage: Stage, variants: str | Mapping[str, str]) -> Variant:
     if not isinstance(variants, str) and stage.name in variants:
         return stage.variant(variants[stage.name])
     extreme = min if variants == "heaviest" else max
-    return extreme(stage.variants, key=lambda variant: variant.throughput(variant.cores[0], 1))
+    return extreme(stage.variants, key=_speed)
+
+
+def _speed(variant: Variant) -> float:
+    """Requests/s of its smallest replica at batch 1, or of a core, where only capacities are known."""
+    return variant.throughput(variant.cores[0], 1) if variant.cores else variant.core_rate
 
 
 def _with_replicas(pipeline: Pipeline, replicas: Mapping[str, int]) -> Pipeline:

@@ -8,7 +8,7 @@ of them on the more accurate variants, of equally accurate ones on those that ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,19 +30,32 @@ def infadapter(pipeline: Pipeline, settings: Settings) -> Algorithm:
     return Agreed(InfAdapter(pipeline, settings), settings.sets.scale_down_after)
 
 
+@dataclass(frozen=True)
+class _Options:
+    """A choice of pods: the ``problem`` that solvers see, and the cores of every option's pod, (k_m,) per variant. In
+    the problem a pod counts with the cores that the transition takes, where ``peak`` limits those.
+    """
+
+    problem: VariantSet
+    sizes: tuple[Floats, ...]
+    peak: bool
+
+
 class InfAdapter:
     """Maximises ``alpha * accuracy - beta * cores / budget - gamma * loading / longest load time``.
 
     Accuracy is the mean over the requests; loading is the longest load time of the variants that a plan creates or
     resizes against what runs. A variant has no pod, or one on ``min_cores`` to ``budget`` cores, and takes at most its
-    capacity. ConfigError for more than one stage, a variant without a capacity, or a budget below one pod.
+    capacity, in whole quanta of the load. At most ``pods`` of them run (None: any). ConfigError for more than one
+    stage, a variant without a capacity, or a budget below one pod.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, pods: int | None = None) -> None:
         self.pipeline = pipeline
         self.settings = settings
         self.stage = _only_stage(pipeline)
         self.variants = sorted(self.stage.variants, key=lambda variant: -variant.accuracy)
+        self.pods = pods
         self.cores_limit = min(settings.sets.budget, pipeline.cores or settings.sets.budget)
         if self.cores_limit < settings.sets.min_cores:
             raise ConfigError(
@@ -58,29 +71,34 @@ class InfAdapter:
             )
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
-        """The best plan that carries ``rate`` requests/s on the budget, else the degraded plan of most capacity."""
-        running = self._running(observation.plan)
-        problem = self._problem(rate * self.stage.rate, running)
-        choice = self.settings.solver.share(problem).choice
+        """The best plan that carries ``rate`` requests/s within the limits, else the degraded plan of most capacity.
+        ``why`` also has the ``peak`` of the transition: the cores of the pods of both sides.
+        """
+        before = observation.plan
+        options = self._options(rate * self.stage.rate, before, self._quanta)
+        choice = self.settings.solver.share(options.problem).choice
         if choice is None:
-            return self._degraded(rate, problem, running)
-        second = set_runner_up(problem, choice)
+            return self._degraded(rate, before)
+        binding = set_binding(options.problem, choice)
+        second = set_runner_up(options.problem, choice)
+        plan = self._shared(options, choice)
         why = {
-            "binding": set_binding(problem, choice),
-            "runner_up": second and plan_to_json(self._plan(problem, second)),
+            "binding": "peak" if options.peak and binding == "budget" else binding,
+            "runner_up": second and plan_to_json(self._shared(options, second)),
+            "peak": self.peak(plan, before),
         }
-        return replace(self._price(self._plan(problem, choice), rate, running), why=why)
+        return replace(self._price(plan, rate, before), why=why)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """The worth of keeping ``plan``, with its shares, at ``rate``: nothing is created. None when it is no set of
         single pods of this stage's variants.
         """
         allocations = plan.get(self.stage.name, ())
-        if not allocations or len(self._running(plan)) < len(allocations):
+        if not allocations or len(self.running(plan)) < len(allocations):
             return None
-        return self._price(plan, rate, self._running(plan))
+        return self._price(plan, rate, plan)
 
-    def _running(self, plan: Plan) -> Mapping[str, int]:
+    def running(self, plan: Plan) -> Mapping[str, int]:
         """Variant -> the cores of its pod, as far as ``plan`` runs what this algorithm would."""
         known = {variant.name for variant in self.variants}
         return {
@@ -89,31 +107,71 @@ class InfAdapter:
             if allocation.variant in known and (allocation.replicas, allocation.batch) == (1, 1)
         }
 
-    def _problem(self, load: float, running: Mapping[str, int]) -> VariantSet:
-        """The choice of pods for ``load`` requests/s, beside those that are ``running``."""
-        weights = self.settings.sets
-        options = [self._options(rank, load, running) for rank in range(len(self.variants))]
-        portion, cores, penalty, loading = (tuple(columns) for columns in zip(*options, strict=True))
-        accuracy = np.array([variant.accuracy for variant in self.variants])
-        return VariantSet(
-            accuracy, portion, cores, penalty, loading, weights.alpha, weights.gamma, float(self.cores_limit)
-        )
+    def peak(self, plan: Plan, before: Plan) -> int:
+        """The cores of all pods that run at once while ``before`` becomes ``plan``: new ones come before old ones go, a
+        pod on other cores is a new one.
+        """
+        return allocated_cores(before) + sum(a.cores for a in self._started(plan, before))
 
-    def _options(self, rank: int, load: float, running: Mapping[str, int]) -> tuple[Floats, Floats, Floats, Floats]:
-        """Portion, cores, penalty and loading of a variant's options: no pod, its sizes up to the first that takes as
-        much of the load as any, and the size that runs. Where there is no load, what takes any takes all.
+    @property
+    def _quanta(self) -> int:
+        """How many quanta a whole load has; 0: it is divided continuously."""
+        quantum = self.settings.sets.quantum
+        return round(1 / quantum) if quantum else 0
+
+    def _options(self, load: float, before: Plan, quanta: int) -> _Options:
+        """The choice of pods for ``load`` requests/s, divided into ``quanta``, after the plan ``before``."""
+        weights = self.settings.sets
+        running = self.running(before)
+        room = self._room(before)
+        columns = [self._columns(rank, load, running.get(v.name), quanta) for rank, v in enumerate(self.variants)]
+        portion, sizes, penalty, loading = (tuple(arrays) for arrays in zip(*columns, strict=True))
+        cores, budget = sizes, float(self.cores_limit)
+        if room is not None:
+            kept = (running.get(variant.name, 0) for variant in self.variants)
+            cores, budget = tuple(np.where(n == r, 0.0, n) for n, r in zip(sizes, kept, strict=True)), float(room)
+        accuracy = np.array([variant.accuracy for variant in self.variants])
+        problem = VariantSet(
+            accuracy, portion, cores, penalty, loading, weights.alpha, weights.gamma, budget, self.pods
+        )
+        return _Options(problem, sizes, room is not None)
+
+    def _columns(
+        self, rank: int, load: float, running: int | None, quanta: int
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Portion, cores, penalty and loading of a variant's options: no pod, the sizes that take more of the load than
+        every smaller one, and the size that runs. Where there is no load, what takes any takes all.
         """
         variant, capacity = self.variants[rank], self.capacities[rank]
         portion = np.minimum(capacity, load) / load if load > 0 else np.where(capacity > 0, 1.0, 0.0)
-        enough = int(np.argmax(portion))
-        runs = self.cores == running.get(variant.name)
-        kept = (portion > 0) & ((np.arange(len(portion)) <= enough) | runs)
+        if quanta:
+            portion = np.floor(portion * quanta + _SLACK) / quanta
+        runs = self.cores == running
+        gains = np.diff(np.maximum.accumulate(portion), prepend=0.0) > 0
+        kept = gains | (runs & (portion > 0))
         cores = self.cores[kept].astype(float)
         beta = self.settings.sets.beta + self._tie_break(rank)
         loading = np.where(runs[kept], 0.0, self._loading(variant))
         columns = (portion[kept], cores, beta * cores / self.settings.sets.budget, loading)
         portion, cores, penalty, loading = (np.concatenate(([0.0], column)) for column in columns)
         return portion, cores, penalty, loading
+
+    def _room(self, before: Plan) -> int | None:
+        """The cores of pods that may start beside the plan ``before``; None where the peak is no limit: none is wanted,
+        or it could not be kept, as more runs than the budget, or what runs leaves no room and takes no load.
+        """
+        if self.settings.sets.peak == "ignored" or not before:
+            return None
+        room, running = self.cores_limit - allocated_cores(before), self.running(before)
+        possible = any(
+            capacity[(self.cores <= room) | (self.cores == running.get(variant.name))].any()
+            for variant, capacity in zip(self.variants, self.capacities, strict=True)
+        )
+        return room if room >= 0 and possible else None
+
+    def _started(self, plan: Plan, before: Plan) -> list[Allocation]:
+        running = self.running(before)
+        return [a for a in plan[self.stage.name] if running.get(a.variant) != a.cores]
 
     def _tie_break(self, rank: int) -> float:
         """What a whole budget on the variant of that rank weighs beside beta."""
@@ -124,27 +182,32 @@ class InfAdapter:
         longest = max(variant.load_time for variant in self.variants)
         return variant.load_time / longest if longest else 0.0
 
-    def _plan(self, problem: VariantSet, choice: Sequence[int]) -> Plan:
-        shares = problem.shares(choice).tolist()
-        pods = (int(cores[k]) for cores, k in zip(problem.cores, choice, strict=True))
+    def _shared(self, options: _Options, choice: Sequence[int]) -> Plan:
+        """The plan in which the more accurate variants get what they take first."""
+        return self._plan(options, choice, options.problem.shares(choice))
+
+    def _plan(self, options: _Options, choice: Sequence[int], shares: Floats) -> Plan:
+        if self._quanta:
+            shares = _in_quanta(shares, self._quanta)
+        pods = (int(cores[k]) for cores, k in zip(options.sizes, choice, strict=True))
         return {
             self.stage.name: tuple(
                 Allocation(variant.name, 1, cores, 1, share)
-                for variant, cores, share in zip(self.variants, pods, shares, strict=True)
-                if cores
+                for variant, cores, share in zip(self.variants, pods, shares.tolist(), strict=True)
+                if share
             )
         }
 
-    def _price(self, plan: Plan, rate: float, running: Mapping[str, int]) -> Proposal:
-        """Objective, accuracy and cost of a plan against what is ``running``; degraded where a pod gets more than it
+    def _price(self, plan: Plan, rate: float, before: Plan) -> Proposal:
+        """Objective, accuracy and cost of a plan after the plan ``before``; degraded where a pod gets more than it
         takes at ``rate``, or the budget is exceeded. All that is known of the latency is that capacities keep the SLO.
         """
         weights = self.settings.sets
         allocations = plan[self.stage.name]
         accuracy = sum(a.share * self.stage.variant(a.variant).accuracy for a in allocations)
         cost = allocated_cores(plan)
-        created = [a.variant for a in allocations if running.get(a.variant) != a.cores]
-        loading = max((self._loading(self.stage.variant(name)) for name in created), default=0.0)
+        started = (self.stage.variant(a.variant) for a in self._started(plan, before))
+        loading = max(map(self._loading, started), default=0.0)
         reason = self._broken_promise(allocations, cost, rate)
         return Proposal(
             plan=plan,
@@ -171,15 +234,18 @@ class InfAdapter:
                 return f"variant {allocation.variant} takes {capacity:.4g} of {load:.4g} requests/s"
         return ""
 
-    def _degraded(self, rate: float, problem: VariantSet, running: Mapping[str, int]) -> Proposal:
-        """The most capacity within the budget, and every pod its part of it."""
+    def _degraded(self, rate: float, before: Plan) -> Proposal:
+        """The most capacity within the limits, and every pod its part of it, as far as quanta allow."""
+        options = self._options(rate * self.stage.rate, before, quanta=0)
+        problem = options.problem
+        penalty = tuple(self._tie_break(rank) * n / self.cores_limit for rank, n in enumerate(options.sizes))
         most = MultipleChoice(
             accuracy=problem.portion,
-            penalty=tuple(self._tie_break(rank) * cores / problem.budget for rank, cores in enumerate(problem.cores)),
-            latency=tuple(np.zeros_like(cores) for cores in problem.cores),
+            penalty=penalty,
+            latency=tuple(np.minimum(n, 1.0) for n in options.sizes),  # a pod each: the limit of a path counts them
             cores=problem.cores,
-            paths=(tuple(range(len(problem.cores))),),
-            slo=0.0,
+            paths=(tuple(range(len(self.variants))),),
+            slo=float(self.pods or len(self.variants)),
             alpha=1.0,
             measure=AccuracyMeasure.SUM,
             budget=problem.budget,
@@ -187,17 +253,39 @@ class InfAdapter:
         choice = self.settings.solver.choose(most).choice
         if choice is None:
             raise AssertionError("no pod at all fits every budget")
-        proposal = self._price(self._plan(problem, choice), rate, running)
-        reason = (
-            f"no plan on {self.cores_limit} cores carries {rate:.4g} requests/s; this one serves {proposal.served:.4g}"
+        portions = np.array([portion[k] for portion, k in zip(problem.portion, choice, strict=True)])
+        plan = self._plan(options, choice, portions / portions.sum())
+        served = min(self._capacity(a) / a.share for a in plan[self.stage.name]) / self.stage.rate
+        limit = (
+            f"whose change runs at most {self.cores_limit} cores at once"
+            if options.peak
+            else f"on {self.cores_limit} cores"
         )
-        return replace(proposal, status=Status.DEGRADED, reason=reason, why={"binding": "budget", "runner_up": None})
+        return replace(
+            self._price(plan, rate, before),
+            status=Status.DEGRADED,
+            reason=f"no plan {limit} carries {rate:.4g} requests/s; this one serves {served:.4g}",
+            why={
+                "binding": "peak" if options.peak else "budget",
+                "runner_up": None,
+                "peak": self.peak(plan, before),
+            },
+        )
+
+
+def _in_quanta(shares: Floats, quanta: int) -> Floats:
+    """``shares``, which sum to 1, as multiples of ``1 / quanta``, by largest remainders; of equal ones the first."""
+    whole = np.floor(shares * quanta + _SLACK)
+    missing = quanta - int(whole.sum())
+    whole[np.argsort(whole - shares * quanta, kind="stable")[:missing]] += 1
+    multiples: Floats = whole / quanta
+    return multiples
 
 
 def _only_stage(pipeline: Pipeline) -> Stage:
     if len(pipeline.stages) != 1:
         names = ", ".join(stage.name for stage in pipeline.stages)
-        raise ConfigError(f"spec.algorithm: 'infadapter': accepted: for a pipeline of one stage; stages are: {names}")
+        raise ConfigError(f"spec.graph: {names}: accepted: one stage, for this algorithm")
     return pipeline.stages[0]
 
 

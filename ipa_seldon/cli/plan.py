@@ -125,7 +125,9 @@ def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -
         f"{config.pipeline.slo:g} s · objective {proposal.objective:.4f}",
         highlight=False,
     )
-    binding = proposal.why.get("binding", "none")
+    binding, peak = proposal.why.get("binding", "none"), proposal.why.get("peak")
+    if peak is not None:
+        binding += f" · {peak} cores at once during the change"
     console.print(
         f"binding: {binding} · {document['solver']}, {document['decision_seconds'] * 1e3:.1f} ms", highlight=False
     )

@@ -34,8 +34,7 @@ class ExhaustiveSolver:
 
         def values(picks: Picks) -> Floats:
             columns = np.stack(picks)
-            feasible = problem.sustained(columns) & problem.affordable(columns)
-            return np.where(feasible, problem.worth(columns), -np.inf)
+            return np.where(problem.allowed(columns), problem.worth(columns), -np.inf)
 
         return _best(problem, sizes, values)
 

@@ -32,12 +32,15 @@ class _Labels:
     """Choices for the first variants, arrays of shape (n,). ``gain``: what they are worth, loading aside."""
 
     cores: Floats
+    pods: Floats
     left: Floats
     gain: Floats
     loading: Floats
 
     def at(self, places: Places) -> _Labels:
-        return _Labels(self.cores[places], self.left[places], self.gain[places], self.loading[places])
+        return _Labels(
+            self.cores[places], self.pods[places], self.left[places], self.gain[places], self.loading[places]
+        )
 
     def extended(self, problem: VariantSet, m: int) -> _Labels:
         """Every label with every option of variant m; the latter run faster."""
@@ -45,6 +48,7 @@ class _Labels:
         taken = problem.alpha * problem.accuracy[m] * (self.left[:, None] - left)
         return _Labels(
             (self.cores[:, None] + problem.cores[m]).ravel(),
+            (self.pods[:, None] + np.minimum(np.arange(len(problem.cores[m])), 1)).ravel(),
             left.ravel(),
             (self.gain[:, None] + taken - problem.penalty[m]).ravel(),
             np.maximum(self.loading[:, None], problem.loading[m]).ravel(),
@@ -57,9 +61,8 @@ class _Labels:
         what the other has left over; a longer loading costs it at most the difference.
         """
         worth = self.gain + problem.alpha * problem.accuracy[m] * self.left
-        return undominated(
-            Choices(-self.left, self.cores, np.column_stack((-worth, problem.gamma * self.loading - worth)))
-        )
+        criteria = (-worth, problem.gamma * self.loading - worth, *([] if problem.pods is None else [self.pods]))
+        return undominated(Choices(-self.left, self.cores, np.column_stack(criteria)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class _Bound:
                 gain = problem.alpha * problem.accuracy[m] - (problem.penalty[m][usable] / portion).min()
                 points.append((cores, float(gain)))
         hull: list[tuple[float, float]] = []
-        for point in sorted(points):
+        for point in sorted(points, key=lambda point: (point[0], -point[1])):
             if hull and point[1] <= hull[-1][1]:
                 continue
             while len(hull) > 1 and _below(hull[-1], hull[-2], point):
@@ -93,10 +96,11 @@ class _Bound:
     def __call__(self, labels: _Labels, problem: VariantSet) -> Floats:
         """What each label can become worth at most; minus infinity where it cannot be completed."""
         room = problem.budget + TOLERANCE - labels.cores
+        pods = (np.inf if problem.pods is None else problem.pods) - labels.pods
         sure = labels.gain - problem.gamma * labels.loading
-        bound = np.where((labels.left <= TOLERANCE) & (room >= 0), sure, -np.inf)
+        bound = np.where((labels.left <= TOLERANCE) & (room >= 0) & (pods >= 0), sure, -np.inf)
         if len(self.cores):
-            open_ = (labels.left > TOLERANCE) & (room >= labels.left * self.cores[0] - TOLERANCE)
+            open_ = (labels.left > TOLERANCE) & (room >= labels.left * self.cores[0] - TOLERANCE) & (pods > 0)
             left = labels.left[open_]
             bound[open_] = sure[open_] + left * np.interp(room[open_] / left, self.cores, self.gain)
         return bound
@@ -111,7 +115,7 @@ def _round(
     problem: VariantSet, bounds: Sequence[_Bound], width: int, value: float
 ) -> tuple[tuple[int, ...] | None, float]:
     """The best choice better than ``value`` found with ``width`` labels a variant, and the best bound left out."""
-    labels = _Labels(np.zeros(1), np.ones(1), np.zeros(1), np.zeros(1))
+    labels = _Labels(np.zeros(1), np.zeros(1), np.ones(1), np.zeros(1), np.zeros(1))
     trail: list[Places] = []
     left_out = -np.inf
     for m in range(len(problem.cores)):

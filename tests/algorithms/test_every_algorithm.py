@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, Algorithm, Settings
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, Algorithm, Baselines, Settings
 from ipa_seldon.bootstrap import build_solver, first_plan
 from ipa_seldon.controller import Controller
 from ipa_seldon.pipeline import Pipeline
@@ -21,14 +21,15 @@ def pipeline_for(name: str, seed: int) -> Pipeline:
     return random_set(seed) if name in BY_CAPACITY else random_pipeline(seed)
 
 
-def build(name: str, pipeline: Pipeline) -> Algorithm:
-    algorithm: Algorithm = plugins.load("algorithm", name, ALGORITHMS)(pipeline, Settings(build_solver("auto")))
+def build(name: str, pipeline: Pipeline, rate: float | None) -> Algorithm:
+    settings = Settings(build_solver("auto"), baselines=Baselines(rate))
+    algorithm: Algorithm = plugins.load("algorithm", name, ALGORITHMS)(pipeline, settings)
     return algorithm
 
 
-def run(name: str, pipeline: Pipeline, rates: list[float]) -> list[Decision]:
-    """A loop in which every rate is forecast as it comes, over the plan for no load."""
-    algorithm = build(name, pipeline)
+def run(name: str, pipeline: Pipeline, rates: list[float], sized: float | None = None) -> list[Decision]:
+    """A loop in which every rate is forecast as it comes, over the plan for no load; ``sized``: of baselines."""
+    algorithm = build(name, pipeline, sized)
     platform = MemoryPlatform(first_plan(algorithm), [])
     loop = Controller(platform, LastForecaster(), algorithm)
     decisions = []
@@ -77,9 +78,11 @@ def test_the_same_observations_give_the_same_decisions(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_nothing_switches_under_a_constant_load(name: str) -> None:
-    """Once a constant load has been answered (an autoscaler climbs in steps), nothing is ever applied again."""
+    """Once a constant load has been answered (an autoscaler climbs in steps, one by usage from what it is sized for),
+    nothing is ever applied again.
+    """
     for seed in SEEDS:
-        decisions = run(name, pipeline_for(name, seed), [25.0] * 40)
+        decisions = run(name, pipeline_for(name, seed), [25.0] * 40, sized=25.0 if name == "vpa" else None)
         plans = [decision.observation.plan for decision in decisions[10:]]
         assert all(plan == plans[0] for plan in plans)
         assert {decision.outcome for decision in decisions[10:]} <= {Outcome.UNCHANGED, Outcome.DEGRADED}

@@ -1,9 +1,10 @@
-"""InfAdapter: the published formulas, exactness against brute force, loading, degraded plans."""
+"""InfAdapter: the published formulas, exactness against brute force, loading, quanta, peaks, degraded plans."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,8 +36,10 @@ def unprofiled(cores: int, batch: int) -> float:
 
 
 def variant(name: str, accuracy: float, points: Mapping[int, float], load_time: float = 0.0) -> Variant:
-    capacity = Capacity(points, load_time).usable
-    return Variant(name, accuracy, 1, (), unprofiled, unprofiled, load_time, capacity)
+    capacity = Capacity(points, load_time)
+    return Variant(
+        name, accuracy, 1, (), unprofiled, unprofiled, load_time, capacity.usable, core_rate=capacity.core_rate
+    )
 
 
 def one_stage(*variants: Variant) -> Pipeline:
@@ -52,9 +55,11 @@ RESNETS = one_stage(
 
 
 def decide(
-    pipeline: Pipeline, rate: float, running: Plan | None = None, solver: str = "auto", **sets: float
+    pipeline: Pipeline, rate: float, running: Plan | None = None, solver: str = "auto", **sets: object
 ) -> Proposal:
-    algorithm = InfAdapter(pipeline, Settings(build_solver(solver), sets=SetSettings(**sets)))  # type: ignore[arg-type]  # fields by name
+    """With any shares, as published, where ``sets`` has no other quantum; ``pods``: at most so many."""
+    pods, fields = sets.pop("pods", None), {"quantum": 0.0, **sets}
+    algorithm = InfAdapter(pipeline, Settings(build_solver(solver), sets=SetSettings(**fields)), pods)  # type: ignore[arg-type]  # fields by name
     return algorithm.decide(rate, Observation(0.0, (), running or {}))
 
 
@@ -67,7 +72,9 @@ def cores_of(proposal: Proposal) -> dict[str, int]:
     return {a.variant: a.cores for a in next(iter(proposal.plan.values()))}
 
 
-def every_set(pipeline: Pipeline, rate: float, running: Mapping[str, int], sets: SetSettings) -> float | None:
+def every_set(
+    pipeline: Pipeline, rate: float, running: Mapping[str, int], sets: SetSettings, pods: int | None
+) -> float | None:
     """The best objective by brute force straight from the formulas, sharing no code with programs or solvers; None
     where no set carries the load.
     """
@@ -76,59 +83,87 @@ def every_set(pipeline: Pipeline, rate: float, running: Mapping[str, int], sets:
     longest = max(v.load_time for v in stage.variants)
     ordered = sorted(stage.variants, key=lambda v: v.accuracy, reverse=True)
     sizes = [0, *range(sets.min_cores, budget + 1)]
+    most = budget if sets.peak == "within-budget" and leaves_a_choice(ordered, running, sets.min_cores, budget) else 999
     best = None
     for cores in itertools.product(sizes, repeat=len(ordered)):
-        if not 0 < sum(cores) <= budget:
+        if not 0 < sum(cores) <= budget or (pods and np.count_nonzero(cores) > pods):
             continue
-        left, accuracy, loading = load, 0.0, 0.0
+        new = {v.name: n for v, n in zip(ordered, cores, strict=True) if n and running.get(v.name) != n}
+        if sum(running.values()) + sum(new.values()) > most:
+            continue
+        left, accuracy = load, 0.0
         for v, n in zip(ordered, cores, strict=True):
             if n:
                 assert v.capacity is not None
-                taken = min(left, v.capacity(n))
+                takes = v.capacity(n)
+                if sets.quantum:
+                    takes = math.floor(takes / load / sets.quantum + 1e-9) * sets.quantum * load
+                taken = min(left, takes)
                 accuracy += v.accuracy * taken / load
                 left -= taken
-                loading = max(loading, v.load_time if running.get(v.name) != n else 0.0)
         if left <= 1e-9 * load:
+            loading = max((stage.variant(name).load_time for name in new), default=0.0)
             worth = sets.alpha * accuracy - sets.beta * sum(cores) / sets.budget - sets.gamma * loading / longest
             best = worth if best is None else max(best, worth)
     return best
 
 
+def leaves_a_choice(variants: list[Variant], running: Mapping[str, int], least: int, budget: int) -> bool:
+    """Whether some pod that takes load can stay, or start beside what runs, on ``least`` to ``budget`` cores."""
+    room = budget - sum(running.values())
+    possible = [(v, n) for v in variants for n in range(least, budget + 1) if n <= room or running.get(v.name) == n]
+    return bool(running) and room >= 0 and any(v.capacity and v.capacity(n) > 0 for v, n in possible)
+
+
 @pytest.mark.parametrize("solver", ["auto", "highs", "gurobi", "exhaustive"])
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(30))
 def test_the_plan_is_the_best_of_all(seed: int, solver: str) -> None:
-    """As good as brute force within what ties are worth, whatever runs; degraded exactly where no set carries the load;
-    the printed objective is the formula's.
+    """As good as brute force within what ties are worth, whatever runs, with any quantum, number of pods and peak;
+    degraded exactly where no set carries the load; the printed objective is the formula's.
     """
     if solver == "gurobi":
         pytest.importorskip("gurobipy")
     rng = np.random.default_rng(seed)
     pipeline = random_set(seed)
-    sets = SetSettings(budget=8, min_cores=int(rng.integers(1, 3)), gamma=float(rng.choice([0.001, 0.03])))
+    sets = SetSettings(
+        budget=8,
+        min_cores=int(rng.integers(1, 3)),
+        gamma=float(rng.choice([0.001, 0.03])),
+        quantum=float(rng.choice([0, 0.01, 0.25])),
+        peak="within-budget" if rng.random() < 0.5 else "ignored",
+    )
+    pods = 1 if rng.random() < 0.3 else None
     (stage,) = pipeline.stages
-    running = {v.name: int(rng.integers(1, 9)) for v in stage.variants if rng.random() < 0.5}
+    running = {v.name: int(rng.integers(1, 5)) for v in stage.variants if rng.random() < 0.5}
     plan = {stage.name: tuple(Allocation(name, 1, n, 1, 1 / len(running)) for name, n in running.items())}
     for rate in (0.5, 5.0, 20.0, 40.0):
-        proposal = decide(pipeline, rate, plan, solver, **dataclasses.asdict(sets))
-        best = every_set(pipeline, rate, running, sets)
+        proposal = decide(pipeline, rate, plan if running else {}, solver, pods=pods, **dataclasses.asdict(sets))
+        best = every_set(pipeline, rate, running, sets, pods)
         assert (proposal.status is Status.DEGRADED) == (best is None)
         if best is not None:
             assert proposal.objective == pytest.approx(best, abs=1e-6)
+        new = {name: n for name, n in cores_of(proposal).items() if running.get(name) != n}
         longest = max(v.load_time for v in stage.variants)
-        loading = [stage.variant(name).load_time for name, n in cores_of(proposal).items() if running.get(name) != n]
-        worth = proposal.accuracy - 0.05 * proposal.cost / 8 - sets.gamma * max(loading, default=0) / longest
+        loading = max((stage.variant(name).load_time for name in new), default=0.0)
+        worth = proposal.accuracy - 0.05 * proposal.cost / 8 - sets.gamma * loading / longest
         assert proposal.objective == pytest.approx(worth, abs=1e-12)
+        assert proposal.why["peak"] == sum(running.values()) + sum(new.values())
+        assert pods is None or len(cores_of(proposal)) == 1
 
 
 @given(seed=st.integers(0, 10_000), rate=st.floats(0, 150))
 @examples(max_examples=100, deadline=None)
 def test_shares_keep_to_the_capacities(seed: int, rate: float) -> None:
-    """Shares sum to 1; no pod of an optimal plan gets more than it takes, or is smaller than allowed; none is idle."""
+    """Shares are whole per cent, by default, and sum to 1; no pod of an optimal plan gets more than it takes, or is
+    smaller than allowed; none is idle.
+    """
     pipeline = random_set(seed)
     (stage,) = pipeline.stages
-    proposal = decide(pipeline, rate)
+    proposal = decide(pipeline, rate, quantum=SetSettings().quantum)
     allocations = proposal.plan[stage.name]
-    assert sum(a.share for a in allocations) == pytest.approx(1, abs=1e-12)
+    per_cent = [round(100 * a.share) for a in allocations]
+    assert [whole / 100 for whole in per_cent] == [a.share for a in allocations]
+    assert sum(per_cent) == 100
     assert proposal.cost == sum(a.cores for a in allocations) <= min(20, pipeline.cores or 20)
     for a in allocations:
         assert (a.replicas, a.batch) == (1, 1)
@@ -184,7 +219,7 @@ def test_no_load_runs_the_fewest_cores() -> None:
     """One pod, of the most accurate variant that takes any load on so few."""
     proposal = decide(RESNETS, 0.0)
     assert cores_of(proposal) == {"resnet152": 2}
-    assert proposal.why == {"binding": "none", "runner_up": proposal.why["runner_up"]}
+    assert proposal.why == {"binding": "none", "runner_up": proposal.why["runner_up"], "peak": 2}
     dead = one_stage(variant("light", 0.5, {2: 9.0, 3: 12.0}), variant("heavy", 0.9, {2: 0.0, 4: 0.0}))
     assert cores_of(decide(dead, 0.0)) == {"light": 2}
 
@@ -196,7 +231,7 @@ def test_an_infeasible_load_gets_the_most_capacity() -> None:
     assert cores_of(proposal) == {"resnet18": 20}
     assert proposal.served == pytest.approx(0.8 * (24.446 * 20 - 6.17))
     assert proposal.reason == "no plan on 20 cores carries 500 requests/s; this one serves 386.2"
-    assert proposal.why == {"binding": "budget", "runner_up": None}
+    assert proposal.why == {"binding": "budget", "runner_up": None, "peak": 20}
 
 
 def test_a_degraded_plan_shares_by_capacity() -> None:
@@ -205,6 +240,97 @@ def test_a_degraded_plan_shares_by_capacity() -> None:
     proposal = decide(both, 100.0, budget=4)
     assert proposal.plan == {"model": (Allocation("a", 1, 2, 1, 0.25), Allocation("b", 1, 2, 1, 0.75))}
     assert proposal.served == pytest.approx(32)
+
+
+@pytest.mark.parametrize(
+    ("quantum", "shares"),
+    [(0.0, [20.5 / 30, 9.5 / 30]), (0.01, [0.68, 0.32]), (0.05, [0.65, 0.35]), (0.5, [0.5, 0.5])],
+)
+def test_shares_are_whole_quanta(quantum: float, shares: list[float]) -> None:
+    """The accurate pod takes 20.5 of 30 requests/s, 68.3 %: by whole quanta less, and the other one the rest."""
+    both = one_stage(variant("a", 0.9, {2: 20.5 / 0.8}), variant("b", 0.5, {2: 25.0}))
+    proposal = decide(both, 30.0, budget=4, quantum=quantum)
+    assert [a.share for a in proposal.plan["model"]] == pytest.approx(shares, abs=1e-15)
+    assert proposal.status is Status.OPTIMAL
+
+
+def test_a_pod_that_takes_all_of_the_load_gets_it() -> None:
+    """Whatever the quantum, also at exactly its capacity."""
+    alone = one_stage(variant("a", 0.9, {2: 30.0}))
+    for quantum in (0.0, 0.01, 0.25, 1.0):
+        proposal = decide(alone, 24.0, quantum=quantum)
+        assert (proposal.status, proposal.plan["model"][0].share) == (Status.OPTIMAL, 1.0)
+
+
+def test_a_load_that_whole_quanta_cannot_share_is_degraded() -> None:
+    """Pods that take 20.5 and 20 requests/s: halves of 40 fit both; of 40.4 the second one takes 49.5 %, no half. The
+    reason has what is served before a pod is overloaded.
+    """
+    both = one_stage(variant("a", 0.9, {2: 20.5 / 0.8}), variant("b", 0.5, {2: 25.0}))
+    assert decide(both, 40.0, budget=4, quantum=0.5).status is Status.OPTIMAL
+    assert decide(both, 40.4, budget=4, quantum=0.0).status is Status.OPTIMAL
+    proposal = decide(both, 40.4, budget=4, quantum=0.5)
+    assert [a.share for a in proposal.plan["model"]] == [0.5, 0.5]
+    assert proposal.reason == "no plan on 4 cores carries 40.4 requests/s; this one serves 40"
+
+
+def test_a_degraded_plan_shares_in_quanta() -> None:
+    """Pods that take 8 and 16 requests/s get a third and two of any load, in whole per cent; of a single quantum the
+    second one gets all, and the first does not run.
+    """
+    both = one_stage(variant("a", 0.9, {2: 10.0}), variant("b", 0.5, {2: 20.0}))
+    assert [a.share for a in decide(both, 1e5, budget=4, quantum=0.01).plan["model"]] == [0.33, 0.67]
+    assert decide(both, 1e5, budget=4, quantum=1.0).plan == {"model": (Allocation("b", 1, 2, 1),)}
+
+
+def test_the_peak_is_what_both_sides_run() -> None:
+    """Kept once, resized twice, created with what it gets, deleted with what it had; other pods that run count too."""
+    running = pods(resnet50=16, resnet152=3)
+    proposal = decide(RESNETS, 200.0, running)
+    assert cores_of(proposal) == {"resnet50": 16, "resnet18": 4}
+    assert proposal.why["peak"] == 16 + 3 + 4
+    resized = decide(RESNETS, 60.0, pods(resnet50=10))
+    assert cores_of(resized) == {"resnet50": 8}
+    assert resized.why["peak"] == 18
+    assert decide(RESNETS, 60.0, resized.plan).why["peak"] == 8
+    foreign = {"model": (Allocation("resnet50", 2, 4, 1),)}
+    assert decide(RESNETS, 60.0, foreign).why["peak"] == 16
+
+
+def test_a_peak_within_the_budget_keeps_what_runs() -> None:
+    """14 of 20 cores run, and 16 + 4 would be best: the 6 that are free, beside what stays, are used best."""
+    running = pods(resnet50=12, resnet152=2)
+    free = decide(RESNETS, 160.0, running)
+    assert free.why["peak"] > 20
+    within = decide(RESNETS, 160.0, running, peak="within-budget")
+    assert within.status is Status.OPTIMAL
+    assert within.why["peak"] <= 20
+    assert within.why["binding"] == "peak"
+    assert cores_of(within)["resnet50"] == 12
+    assert within.objective < free.objective
+
+
+def test_a_full_budget_leaves_only_what_runs() -> None:
+    """Nothing can start beside 20 of 20 cores: pods stay or go. A load beyond them gets all; the reason says why."""
+    running = pods(resnet50=16, resnet18=4)
+    down = decide(RESNETS, 30.0, running, peak="within-budget")
+    assert cores_of(down) == {"resnet50": 16}
+    assert down.status is Status.OPTIMAL
+    beyond = decide(RESNETS, 300.0, running, peak="within-budget")
+    assert beyond.status is Status.DEGRADED
+    assert cores_of(beyond) == {"resnet50": 16, "resnet18": 4}
+    assert beyond.reason == (
+        "no plan whose change runs at most 20 cores at once carries 300 requests/s; this one serves 202.4"
+    )
+    assert beyond.why == {"binding": "peak", "runner_up": None, "peak": 20}
+
+
+@pytest.mark.parametrize("running", [{}, pods(resnet50=24), {"model": (Allocation("resnet50", 2, 10, 1),)}])
+def test_a_peak_that_cannot_be_kept_is_ignored(running: Plan) -> None:
+    """Nothing runs; more than the budget does; all of it goes to pods that this algorithm would not run."""
+    proposal = decide(RESNETS, 200.0, running, peak="within-budget")
+    assert cores_of(proposal) == {"resnet50": 16, "resnet18": 4}
+    assert proposal.status is Status.OPTIMAL
 
 
 def test_loading_keeps_what_runs_when_the_gain_is_small() -> None:

@@ -115,6 +115,8 @@ def test_a_set_is_printed_with_its_shares(tmp_path: Path) -> None:
     assert plan["objective"] == pytest.approx(settled - 0.001)  # the heavy one loads longest
     table = run(*words).stdout
     assert all(word in table for word in ("heavy", "light", "binding: budget", "runner-up: classification on"))
+    assert plan["why"]["peak"] == plan["cost"]
+    assert f"{plan['cost']} cores at once during the change" in table
     cores = (heavy["cores"], light["cores"])
     for running in ("heavy={},light={}", "light={1}:0.3,heavy={0}:0.7"):
         again = run(*words, "-o", "json", "--running", running.format(*cores))
@@ -147,7 +149,7 @@ def test_what_cannot_be_running_is_told(tmp_path: Path, running: str, expected: 
     [
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2"], "stages are: crop, classification"),
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2", "--frontier"], "without --frontier"),
-        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "infadapter"], "for a pipeline of one stage"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "infadapter"], "accepted: one stage, for this"),
         (["plan", "-f", "absent.yaml", "--rate", "1"], "absent.yaml"),
         (["plan", "-f", "{file}", "--rate", "-1"], "--rate"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "magic"], "accepted: ipa"),

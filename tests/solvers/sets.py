@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ipa_seldon.programs import VariantSet
@@ -32,3 +34,26 @@ def small_set(seed: int) -> VariantSet:
         options.append([np.append(0.0, column[kept]) for column in (portion, cores, penalty, loading)])
     portions, cores_, penalties, loadings = zip(*options, strict=True)
     return VariantSet(np.sort(accuracy)[::-1], portions, cores_, penalties, loadings, alpha, gamma, float(budget))
+
+
+def limited_set(seed: int) -> VariantSet:
+    """A small set with portions in whole quanta, a limit of pods, or what runs counting against the budget and its pods
+    for nothing, as in a transition; one of these at least.
+    """
+    problem = small_set(seed)
+    rng = np.random.default_rng(10_000 + seed)
+    which = int(rng.integers(1, 8))
+    if which & 1:
+        quanta = int(rng.choice([1, 4, 10, 100]))
+        portions = tuple(np.floor(portion * quanta + 1e-9) / quanta for portion in problem.portion)
+        problem = replace(problem, portion=portions)
+    if which & 2:
+        problem = replace(problem, pods=int(rng.integers(1, 3)))
+    if which & 4:
+        cores, budget = [], problem.budget
+        for sizes, loading in zip(problem.cores, problem.loading, strict=True):
+            runs = (sizes > 0) & (loading == 0) & (sizes <= budget) & (rng.random() < 0.7)
+            budget -= sizes[runs].sum()
+            cores.append(np.where(runs, 0.0, sizes))
+        problem = replace(problem, cores=tuple(cores), budget=budget)
+    return problem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from ipa_seldon.solvers.exhaustive import ExhaustiveSolver
 from ipa_seldon.solvers.gurobi import GurobiSolver
 from ipa_seldon.solvers.highs import HighsSolver
 from ipa_seldon.solvers.sets import set_labels
-from tests.solvers.sets import small_set
+from tests.solvers.sets import limited_set, small_set
 
 SEEDS = range(240)
 
@@ -38,10 +40,11 @@ def gurobi() -> GurobiSolver:
     return GurobiSolver()
 
 
+@pytest.mark.parametrize("make", [small_set, limited_set])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_solvers_agree(seed: int, gurobi: GurobiSolver) -> None:
+def test_solvers_agree(seed: int, make: Callable[[int], VariantSet], gurobi: GurobiSolver) -> None:
     """Auto = highs = gurobi = exhaustive, feasible or not: the very same choice, whatever ties there are."""
-    problem = small_set(seed)
+    problem = make(seed)
     expected = ExhaustiveSolver().share(problem)
     for solver in (AutoSolver(), HighsSolver(), gurobi):
         answer = solver.share(problem)
@@ -53,18 +56,24 @@ def test_solvers_agree(seed: int, gurobi: GurobiSolver) -> None:
 
 
 def test_the_small_sets_cover_every_case() -> None:
-    """The agreement above is about something: sets of one, two and more, and infeasible loads, 10 times each."""
-    answers = [ExhaustiveSolver().share(small_set(seed)).choice for seed in SEEDS]
-    sizes = [np.count_nonzero(choice) if choice else 0 for choice in answers]
-    assert min(np.bincount(np.minimum(sizes, 3))) >= 10, np.bincount(sizes)
+    """The agreement above is about something: sets of one, two and more, and infeasible loads, 10 times each, where
+    there are limits too; and these change the choice 30 times.
+    """
+    chosen = {}
+    for make in (small_set, limited_set):
+        answers = chosen[make] = [ExhaustiveSolver().share(make(seed)).choice for seed in SEEDS]
+        sizes = [np.count_nonzero(choice) if choice else 0 for choice in answers]
+        assert min(np.bincount(np.minimum(sizes, 3))) >= 10, np.bincount(sizes)
+    assert sum(one != other for one, other in zip(*chosen.values(), strict=True)) >= 30
 
 
+@pytest.mark.parametrize("make", [small_set, limited_set])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_widening_stays_exact(seed: int) -> None:
+def test_widening_stays_exact(seed: int, make: Callable[[int], VariantSet]) -> None:
     """Rounds far too narrow, each pruned by the last one's choice, end at the optimum; one alone proves it or says
     that it cannot, and gives no wrong answer.
     """
-    problem = small_set(seed)
+    problem = make(seed)
     expected = ExhaustiveSolver().share(problem).choice
     widened = set_labels(problem, widths=(1, 2, 3, 10_000))
     assert widened is not None
@@ -80,11 +89,18 @@ def test_widening_stays_exact(seed: int) -> None:
         ({"budget": 3.0}, (2, 1), 0.55),  # (0.9 + 0.5) / 2 - 3 * 0.05
         ({"budget": 3.0, "gamma": 0.4}, (0, 2), 0.2),  # 0.5 - 2 * 0.05 - 0.4 * 0.5
         ({"budget": 1.0}, None, None),
+        ({"budget": 3.0, "pods": 1}, (0, 2), 0.4),  # 0.5 - 2 * 0.05
+        (
+            {"budget": 3.0, "cores": (np.arange(5.0), np.array([0.0, 0, 2]))},
+            (3, 1),
+            0.6,
+        ),  # 0.75 * 0.9 + 0.25 * 0.5 - 0.2
+        ({"budget": 2.0, "cores": (np.arange(5.0), np.array([0.0, 0, 2]))}, (2, 1), 0.55),
     ],
 )
-def test_by_hand(change: dict[str, float], choice: tuple[int, ...] | None, objective: float | None) -> None:
-    """Accuracy, cores and loading, each decisive once."""
-    answer = ExhaustiveSolver().share(replace(BY_HAND, **change))  # type: ignore[arg-type]  # fields by name
+def test_by_hand(change: dict[str, Any], choice: tuple[int, ...] | None, objective: float | None) -> None:
+    """Accuracy, cores, loading, the number of pods and what runs already, each decisive once."""
+    answer = ExhaustiveSolver().share(replace(BY_HAND, **change))
     assert answer.choice == choice
     assert answer.status is (SolveStatus.INFEASIBLE if choice is None else SolveStatus.OPTIMAL)
     if objective is not None:
