@@ -268,6 +268,7 @@ def serve_locally(
         platform.start(plan)
         gateway = GatewayProcess(config.path, platform.server.http_url, port)
         with gateway:
+            platform.connect(gateway)
             yield LocalServing(platform, gateway)
 
 

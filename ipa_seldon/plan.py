@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +29,18 @@ Plan = Mapping[str, tuple[Allocation, ...]]
 def allocated_cores(plan: Plan) -> int:
     """The cost of a plan: cores allocated over all stages and replicas (IPA eq. for cost: sum of n_s * R_s)."""
     return sum(a.replicas * a.cores for allocations in plan.values() for a in allocations)
+
+
+def transition_cores(before: Plan, after: Plan) -> int:
+    """Cores allocated while ``after`` replaces ``before``: what comes is there before what goes has gone, so both
+    count, but what stays as it is (variant, replicas, cores and batch; a share moves freely) counts once.
+    """
+    return allocated_cores(
+        {
+            stage: tuple({replace(a, share=1.0) for a in (*before.get(stage, ()), *after.get(stage, ()))})
+            for stage in {**before, **after}
+        }
+    )
 
 
 def same_plan(one: Plan, other: Plan) -> bool:

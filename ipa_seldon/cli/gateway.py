@@ -19,7 +19,20 @@ def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | Non
     """Run the local ingress of a pipeline.
 
     Prints one JSON line {"url": ...} once it answers, and runs until SIGINT or SIGTERM.
-    """
+
+    \b
+    POST /v2/models/infer               the whole graph; Open Inference Protocol v2
+    POST /v2/models/STAGE/infer         one stage; also /versions/N/infer
+    GET  /v2/health/ready               whether every stage answers
+    GET  /metrics                       for Prometheus
+    GET  /arrivals?seconds=N            requests received in each complete second
+    GET  /dispatch                      {stage: {version: {weight, in_flight, healthy}}}
+    PUT  /dispatch                      {stage: {version: weight}}, from this machine
+
+    A stage in the table of /dispatch runs a set of variants: each request goes to the Triton model STAGE.VERSION whose
+    turn it is by the weights, past those that are not healthy or cannot serve it in time; the version * is the model
+    STAGE. A table replaces the one before as a whole.
+    """  # noqa: D301  # click wants the control character
     import asyncio
     import json
 

@@ -11,7 +11,7 @@ import numpy as np
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import summary as load_summary
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Decision, Plan, allocated_cores, is_switch, same_plan, took_effect
+from ipa_seldon.plan import Decision, Plan, allocated_cores, is_switch, same_plan, took_effect, transition_cores
 
 SWITCH_TAIL = 1.0
 """Seconds after a switch in which a failed request is still laid at its door."""
@@ -54,8 +54,7 @@ def changed_stages(decision: Decision) -> list[str]:
 def timeline(run: RunResult) -> list[Segment]:
     """Which plan ran when, clipped to the run, from the first plan on; equal neighbours are one segment.
 
-    A plan counts from the moment its switch is complete: while one is under way the old plan counts, so the short
-    overlap of old and new instances (new ones are created before old ones go) is not in the cost.
+    A plan counts from the moment its switch is complete; while one is under way the old plan counts.
     """
     segments: list[Segment] = []
     changes = sorted(_changes(run.decisions), key=lambda change: change[0])
@@ -77,9 +76,9 @@ def summary(run: RunResult) -> dict[str, Any]:
 
     ``violation_ratio``: late, dropped and failed requests over all requests. ``latency``: seconds over answered
     requests (in time or late), None when there is none. ``accuracy``: lines read exactly over lines shown, over
-    answered requests. ``mean_cost``: time-weighted mean of the allocated cores (``timeline`` says what overlap
-    counts). ``switches``: decisions that replaced a running plan; ``switches_up`` and ``switches_down`` those among
-    them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
+    answered requests. ``mean_cost``: time-weighted mean of the allocated cores, those of both plans while one
+    replaces the other. ``switches``: decisions that replaced a running plan; ``switches_up`` and ``switches_down``
+    those among them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
     ``start_delay``: seconds by which the generator sent requests too late.
     """
     delays = [record.sent - record.due for record in run.records]
@@ -113,12 +112,26 @@ def measured_accuracy(records: Sequence[RequestRecord]) -> float | None:
 
 
 def mean_cost(run: RunResult) -> float:
-    """Time-weighted mean of the allocated cores since the first plan ran; 0 when no plan ever ran."""
+    """Time-weighted mean of the allocated cores since the first plan ran; 0 when no plan ever ran.
+
+    From the observation that a switch follows from until its end old and new instances are there side by side, and what
+    ``transition_cores`` counts more than the old plan's cores is added.
+    """
     segments = timeline(run)
     seconds = sum(segment.end - segment.start for segment in segments)
     if not seconds:
         return 0.0
-    return sum(allocated_cores(segment.plan) * (segment.end - segment.start) for segment in segments) / seconds
+    core_seconds = sum(allocated_cores(segment.plan) * (segment.end - segment.start) for segment in segments)
+    return (core_seconds + sum(_overlap(run, decision) for decision in run.decisions)) / seconds
+
+
+def _overlap(run: RunResult, decision: Decision) -> float:
+    """Core-seconds within the run that a decision's switch holds on top of the plan it replaces."""
+    if decision.proposal is None or not is_switch(decision):
+        return 0.0
+    before = decision.observation.plan
+    seconds = min(switch_end(decision), run.end) - max(decision.observation.time, run.start)
+    return max(seconds, 0.0) * (transition_cores(before, decision.proposal.plan) - allocated_cores(before))
 
 
 def predicted_accuracy(run: RunResult, plan: Plan) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,9 +17,12 @@ from starlette.routing import Route
 
 from ipa_seldon import __version__
 from ipa_seldon.gateway.arrivals import Arrivals
+from ipa_seldon.gateway.dispatch import read_table
+from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.executor import Call, Executor
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.metrics import GatewayMetrics
+from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import PUID, REMAINING_SLO, RefusedError, read_budget, read_request, versions_header
 from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
@@ -37,7 +41,9 @@ class Gateway:
         self._triton_url = triton_url
         self._metrics = GatewayMetrics(graph.name, graph.stages)
         self._arrivals = Arrivals(time.time())
+        self._dispatcher = Dispatcher(graph)
         self._triton: Triton
+        self._times: ServiceTimes
         self._executor: Executor
 
     @asynccontextmanager
@@ -45,9 +51,9 @@ class Gateway:
         """Hold the connections to Triton while the application runs."""
         del app
         self._triton = Triton(self._triton_url)
-        times = ServiceTimes(self._graph, self._triton)
-        self._executor = Executor(self._graph, self._triton, self._metrics, times)
-        watching = asyncio.create_task(times.watch())
+        self._times = ServiceTimes(self._graph, self._triton, self._dispatcher)
+        self._executor = Executor(self._graph, self._triton, self._metrics, self._dispatcher, self._times)
+        watching = asyncio.create_task(self._times.watch())
         try:
             yield
         finally:
@@ -126,21 +132,51 @@ class Gateway:
         return JSONResponse({"ready": True})
 
     async def _is_ready(self, stage: str) -> bool:
+        """Whether any of the models that its requests go to is."""
+        return any(await asyncio.gather(*(self._is_model_ready(model) for model in self._dispatcher.serving(stage))))
+
+    async def _is_model_ready(self, model: Model) -> bool:
         try:
-            return (await self._triton.get(f"/v2/models/{stage}/ready")).status == 200
+            return (await self._triton.get(f"{model.path()}/ready")).status == 200
         except (RefusedError, TimeoutError):
             return False
 
     async def stage_route(self, request: Request) -> Response:
-        """GET a stage's metadata or readiness, as Triton gives it."""
+        """GET a stage's metadata or readiness, as Triton gives it; of a set of variants that of the asked version, or
+        of the first.
+        """
         try:
-            self._stage_of(request)
-            status, body = await self._triton.get(request.url.path)
+            stage, version = self._stage_of(request), request.path_params.get("version")
+            known = self._dispatcher
+            model = known.serving(stage)[0] if version is None else known.named(stage, str(version))
+            part = "/ready" if request.url.path.endswith("/ready") else ""
+            status, body = await self._triton.get(model.path(None if version is None else str(version)) + part)
         except RefusedError as refusal:
             return JSONResponse({"error": refusal.reason}, refusal.status)
         except TimeoutError:
             return JSONResponse({"error": "the Triton server does not answer in time"}, 504)
         return Response(body, status, media_type="application/json")
+
+    async def dispatched(self, request: Request) -> Response:
+        """GET /dispatch: stage -> version -> weight, requests in flight, and health."""
+        del request
+        return JSONResponse(self._dispatcher.report())
+
+    async def dispatch(self, request: Request) -> Response:
+        """PUT /dispatch: stage -> version -> weight, in place of the table so far; from this machine only."""
+        if not _is_local(request):
+            return JSONResponse({"error": "dispatch: accepted: clients on this machine"}, 403)
+        try:
+            table = read_table(await request.body(), self._graph)
+        except RefusedError as refusal:
+            return JSONResponse({"error": refusal.reason}, refusal.status)
+        models = self._dispatcher.models(table)
+        for model in models:
+            model.reconsider()
+        # Before requests go there: a queue must not hold back what new or larger models can take.
+        await self._times.measure(models)
+        self._dispatcher.replace(table)
+        return JSONResponse(self._dispatcher.report())
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics: the Prometheus text format."""
@@ -171,8 +207,18 @@ def create_app(graph: Graph, triton_url: str) -> Starlette:
         *(Route(f"{stage}/versions/{{version:int}}{part}", gateway.stage_route) for part in ("", "/ready")),
         Route("/metrics", gateway.metrics),
         Route("/arrivals", gateway.arrivals),
+        Route("/dispatch", gateway.dispatched),
+        Route("/dispatch", gateway.dispatch, methods=["PUT"]),
     ]
     return Starlette(routes=routes, lifespan=gateway.lifespan, exception_handlers={HTTPException: _http_error})
+
+
+def _is_local(request: Request) -> bool:
+    if request.client is None:
+        return False
+    address = ipaddress.ip_address(request.client.host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _outcome(status: int, in_time: bool) -> str:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.metrics import GatewayMetrics
-from ipa_seldon.gateway.protocol import Message, RefusedError, error_of, read_response, stage_request
+from ipa_seldon.gateway.models import Model
+from ipa_seldon.gateway.protocol import (
+    FaultError,
+    Message,
+    RefusedError,
+    error_of,
+    read_response,
+    refusal,
+    stage_request,
+)
 from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
 
@@ -31,17 +41,33 @@ class Call:
     bodies: dict[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What a stage is asked by a call: ``body`` of the seconds it may wait in Triton, ``after`` which stages that take
+    so many seconds follow. ``version`` where the client chose it.
+    """
+
+    stage: str
+    call: Call
+    body: Callable[[float], bytes]
+    after: float = 0.0
+    version: str | None = None
+
+
 class Executor:
     """Walks ``graph`` over ``triton``; keeps nothing between requests.
 
-    A request may wait in a stage's queue as long as the service times still to come fit into its budget after that:
+    A request may wait in a model's queue as long as the service times still to come fit into its budget after that:
     requests that are served late help nobody, and under overload a queue of them would make every answer late.
     """
 
-    def __init__(self, graph: Graph, triton: Triton, metrics: GatewayMetrics, times: ServiceTimes) -> None:
+    def __init__(
+        self, graph: Graph, triton: Triton, metrics: GatewayMetrics, dispatcher: Dispatcher, times: ServiceTimes
+    ) -> None:
         self._graph = graph
         self._triton = triton
         self._metrics = metrics
+        self._dispatcher = dispatcher
         self._times = times
 
     async def run(self, call: Call) -> bytes:
@@ -50,9 +76,9 @@ class Executor:
         return call.bodies[self._graph.answering]
 
     async def run_stage(self, call: Call, stage: str, version: int | None = None) -> bytes:
-        """The answer of one stage, of the given version or of the one that Triton serves."""
-        async with self._turn(stage, call, self._times.stage(stage)) as wait:
-            await self._infer(stage, call, stage_request(call.request, wait), version)
+        """The answer of one stage, of the given version or of one that its requests go to."""
+        chosen = None if version is None else str(version)
+        await self._serve(_Task(stage, call, lambda wait: stage_request(call.request, wait), version=chosen))
         return call.bodies[stage]
 
     async def _run_all(self, stages: tuple[str, ...], call: Call, response: Message | None) -> None:
@@ -67,47 +93,90 @@ class Executor:
 
     async def _walk(self, stage: str, call: Call, response: Message | None) -> None:
         last = stage == self._graph.answering
-        async with self._turn(stage, call, self._times.rest(stage)) as wait:
-            answer = await self._infer(stage, call, stage_request(call.request, wait, response, last))
+
+        def body(wait: float) -> bytes:
+            return stage_request(call.request, wait, response, last)
+
+        answer = await self._serve(_Task(stage, call, body, self._times.after(stage)))
         if followers := self._graph.followers[stage]:
             await self._run_all(followers, call, answer)
 
-    async def _infer(self, stage: str, call: Call, body: bytes, version: int | None = None) -> Message:
-        path = f"/v2/models/{stage}/infer" if version is None else f"/v2/models/{stage}/versions/{version}/infer"
-        started = time.monotonic()
+    async def _serve(self, task: _Task) -> Message:
+        """The stage's answer. Where a server is at fault the request goes once more to another version: to infer again
+        does no harm.
+        """
+        if task.version is not None:
+            return await self._ask(task, self._dispatcher.named(task.stage, task.version))
+        try:
+            return await self._try(task)
+        except FaultError:
+            if not self._dispatcher.has_healthy(task.stage):
+                raise
+            return await self._try(task)
+
+    async def _try(self, task: _Task) -> Message:
+        """The answer of the model to which the request is dispatched."""
+        now, deadline = time.monotonic(), task.call.deadline
+        model = self._dispatcher.choose(
+            task.stage, deadline, lambda model: deadline - now - self._times.held(model, task.after)
+        )
+        return await self._ask(task, model)
+
+    def _failed(self, stage: str, model: Model, reason: str) -> None:
+        """Send no more requests to the model for now, and those that wait for it to others, if there are any."""
+        model.failed()
+        if self._dispatcher.has_healthy(stage):
+            model.queue.expel(reason)
+
+    async def _ask(self, task: _Task, model: Model) -> Message:
+        """The model's answer, once it is the call's turn."""
+        async with self._turn(task, model) as wait:
+            try:
+                return await self._infer(task, model, task.body(wait))
+            except FaultError as fault:
+                if task.version is None:  # else it may be that which is unknown
+                    self._failed(task.stage, model, fault.reason)
+                raise
+
+    async def _infer(self, task: _Task, model: Model, body: bytes) -> Message:
+        stage, call, started, answers = task.stage, task.call, time.monotonic(), model.answers
+        path = f"{model.path(task.version)}/infer"
         try:
             status, answer = await self._triton.infer(path, body, call.puid, call.deadline - started + GRACE)
         except TimeoutError:
+            if model.answers == answers:  # nobody had an answer in all that time
+                self._failed(stage, model, f"stage {stage!r}: model {model.name!r} does not answer")
             raise self._drop(stage) from None
         finally:
             self._metrics.stage_answered(stage, time.monotonic() - started)
         if status != 200:
             reason = error_of(answer)
             # The words of Triton's queue policy for a request that waited longer than its timeout.
-            expired = "timeout expired" in reason
-            raise self._drop(stage) if expired else RefusedError(status, f"stage {stage!r}: {reason}")
+            raise self._drop(stage) if "timeout expired" in reason else refusal(stage, status, reason)
         response = read_response(stage, answer)
-        call.versions[stage] = str(response.get("model_version", ""))
+        model.answered()
+        version = str(response.get("model_version", ""))
+        self._metrics.version_answered(stage, version)
+        call.versions[stage] = version
         call.bodies[stage] = answer
         return response
 
     @asynccontextmanager
-    async def _turn(self, stage: str, call: Call, service: float) -> AsyncIterator[float]:
-        """The call's turn at ``stage``, when ``service`` seconds of work remain after the queue; dropped when it comes
-        too late. Yields the seconds the call may still wait, in Triton's own queue.
+    async def _turn(self, task: _Task, model: Model) -> AsyncIterator[float]:
+        """The call's turn at the model; dropped when it comes too late for the work that remains after the queue.
+        Yields the seconds the call may still wait, in Triton's own queue.
         """
-        latest = call.deadline - service
-        queue = self._times.queues[stage]
+        latest = task.call.deadline - self._times.held(model, task.after)
         try:
-            await queue.enter(call.deadline, latest - time.monotonic())
+            await model.queue.enter(task.call.deadline, latest - time.monotonic())
         except TimeoutError:
-            raise self._drop(stage) from None
+            raise self._drop(task.stage) from None
         try:
             if (left := latest - time.monotonic()) <= 0:
-                raise self._drop(stage)
+                raise self._drop(task.stage)
             yield left
         finally:
-            queue.leave()
+            model.queue.leave()
 
     def _drop(self, stage: str) -> RefusedError:
         self._metrics.dropped(stage)

@@ -40,6 +40,12 @@ class GatewayMetrics:
             ("pipeline", "stage"),
             registry=self._registry,
         )
+        self._versions = Counter(
+            "ipa_gateway_stage_requests",
+            "Requests that a version of a stage answered.",
+            ("pipeline", "stage", "version"),
+            registry=self._registry,
+        )
         self._in_flight = Gauge(
             "ipa_gateway_in_flight_requests", "Requests being answered.", ("pipeline",), registry=self._registry
         ).labels(pipeline)
@@ -59,6 +65,10 @@ class GatewayMetrics:
     def stage_answered(self, stage: str, seconds: float) -> None:
         """A stage took ``seconds`` over a request."""
         self._stage_latency[stage].observe(seconds)
+
+    def version_answered(self, stage: str, version: str) -> None:
+        """A version of a stage, by its own word, answered a request."""
+        self._versions.labels(self._pipeline, stage, version).inc()
 
     def dropped(self, stage: str) -> None:
         """A stage dropped a request."""

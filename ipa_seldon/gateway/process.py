@@ -9,15 +9,19 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.protocol import error_of
 
 HOST = "127.0.0.1"
 _STOP_TIMEOUT = 15.0
 _REQUEST_TIMEOUT = 2.0
+_DISPATCH_TIMEOUT = 10.0
+"""Longer, since a table takes effect only once its models were looked at."""
 
 
 class GatewayProcess:
@@ -55,12 +59,33 @@ class GatewayProcess:
 
         Seconds before the gateway's start are NaN: nobody measured them. PlatformError where it does not answer.
         """
-        try:
-            with urllib.request.urlopen(f"{self.url}/arrivals?seconds={seconds}", timeout=_REQUEST_TIMEOUT) as answer:  # noqa: S310  # our own http URL
-                series = json.load(answer)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise PlatformError(f"the gateway at {self.url} does not tell its arrivals: {error}") from error
+        series = self._asked(f"/arrivals?seconds={seconds}", "does not tell its arrivals")
         counts = [math.nan if count is None else float(count) for count in series["counts"]]
         late = max(math.floor(now) - int(series["end"]), 0)
         counts += [math.nan] * min(late, seconds)
         return [math.nan] * (seconds - len(counts)) + counts[-seconds:]
+
+    def dispatch(self, table: Mapping[str, Mapping[str, float]]) -> None:
+        """Share each stage's requests by stage -> version -> weight from now on; PlatformError where it does not."""
+        self._asked("/dispatch", "does not dispatch", json.dumps(table).encode())
+
+    def dispatched(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Stage -> version -> ``weight``, ``in_flight`` requests and ``healthy``, of those that requests go to or are
+        under way to; PlatformError where it does not answer.
+        """
+        report: dict[str, dict[str, dict[str, Any]]] = self._asked("/dispatch", "does not tell what it dispatches")
+        return report
+
+    def _asked(self, path: str, failure: str, body: bytes | None = None) -> Any:
+        """The JSON that it answers to a GET, or to a PUT of ``body``."""
+        timeout = _REQUEST_TIMEOUT if body is None else _DISPATCH_TIMEOUT
+        request = urllib.request.Request(f"{self.url}{path}", body, method="GET" if body is None else "PUT")  # noqa: S310  # our own http URL
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310  # our own http URL
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = error_of(error.read())
+            raise PlatformError(f"the gateway at {self.url} {failure}: {reason}") from error
+        except (OSError, ValueError) as error:
+            raise PlatformError(f"the gateway at {self.url} {failure}: {error}") from error

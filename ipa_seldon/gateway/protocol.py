@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ REMAINING_SLO = "Ipa-Remaining-Slo"
 PUID = "Seldon-Puid"
 BINARY = "the binary tensor data extension is not supported; accepted: JSON tensors (binary_data: false)"
 MICROSECONDS = 1_000_000
+_DEAD_PROCESS = re.compile("Stub process '[^']*' is not healthy")
 
 
 class RefusedError(Exception):
@@ -26,6 +28,22 @@ class RefusedError(Exception):
         self.status = status
         self.reason = reason
         self.stage = stage
+
+
+class FaultError(RefusedError):
+    """The server that was asked is at fault, not the request: another one may answer it."""
+
+
+def refusal(stage: str, status: int, reason: str) -> RefusedError:
+    """What it means that Triton answered ``stage`` with a ``status`` other than 200 and these words.
+
+    The server is at fault where it does not have the model, or the model's process is dead, which Triton 2.51 neither
+    restarts nor tells from a failed request by its status.
+    """
+    unloaded = status == 404 and "unknown model" in reason
+    dead = status == 500 and _DEAD_PROCESS.search(reason) is not None
+    kind = FaultError if status == 503 or unloaded or dead else RefusedError
+    return kind(status, f"stage {stage!r}: {reason}")
 
 
 def read_budget(header: str | None, slo: float) -> float:

@@ -1,10 +1,13 @@
-"""The queue of a stage: earliest deadline first, and nothing waits longer than it can afford."""
+"""The queue of a model: earliest deadline first, and nothing waits longer than it can afford."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
+from bisect import bisect_right, insort
+from contextlib import suppress
 from itertools import count
+
+from ipa_seldon.gateway.protocol import FaultError
 
 
 class StageQueue:
@@ -30,13 +33,30 @@ class StageQueue:
         self._capacity = capacity
         self._admit()
 
+    @property
+    def size(self) -> int:
+        """Requests that wait or are in the stage."""
+        return self._inside + len(self._waiting)
+
+    def ahead(self, deadline: float) -> int:
+        """Requests that are in the stage or come before one of that ``deadline``."""
+        return self._inside + bisect_right(self._waiting, deadline, key=lambda place: place[0])
+
+    def expel(self, reason: str) -> None:
+        """Raise a FaultError of 503 for those that wait, in place of their turn; those inside stay."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, admitted in waiting:
+            if not admitted.done():
+                admitted.set_exception(FaultError(503, reason))
+
     async def enter(self, deadline: float, longest_wait: float) -> None:
         """Wait for a turn; TimeoutError when it takes over ``longest_wait`` seconds. Whoever entered must ``leave``.
 
         ``deadline`` only orders: any clock that all callers share.
         """
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (deadline, next(self._turns), admitted))
+        place = (deadline, next(self._turns), admitted)
+        insort(self._waiting, place)
         self._admit()
         if admitted.done():
             return
@@ -44,9 +64,11 @@ class StageQueue:
             async with asyncio.timeout(longest_wait):
                 await admitted
         except BaseException:
-            if admitted.done() and not admitted.cancelled():  # let in at the very moment it gave up
+            # Let in at the very moment it gave up.
+            if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
                 self.leave()
-            admitted.cancel()
+            with suppress(ValueError):
+                self._waiting.remove(place)
             raise
 
     def leave(self) -> None:
@@ -56,7 +78,7 @@ class StageQueue:
 
     def _admit(self) -> None:
         while self._inside < self._capacity and self._waiting:
-            _, _, admitted = heapq.heappop(self._waiting)
+            _, _, admitted = self._waiting.pop(0)
             if not admitted.done():
                 self._inside += 1
                 admitted.set_result(None)

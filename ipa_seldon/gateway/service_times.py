@@ -1,17 +1,20 @@
-"""What Triton says of its stages: how long they take once a request has left their queue, and how many they take on."""
+"""What Triton says of its models: how long they take once a request has left their queue, how many they take on, and
+whether they are ready again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import RefusedError
-from ipa_seldon.gateway.queues import StageQueue
 from ipa_seldon.gateway.triton import Triton
-from ipa_seldon.queueing import HELD_BACK, LET_IN
+from ipa_seldon.queueing import HELD_BACK
 
 PERIOD = 1.0
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
@@ -22,49 +25,59 @@ Totals = Mapping[str, tuple[int, int]]
 
 
 class ServiceTimes:
-    """Mean compute time per request of every stage over the last second in which it answered any, and its queue.
+    """Mean compute time per request of every model over the last second in which it answered any, and its slots.
 
     The wait is left out of the times on purpose: an estimate that grew with the queue would drop ever more, and never
-    recover. ``queues`` let in what the stage's replicas and batches take on, as Triton is configured just then.
+    recover.
     """
 
-    def __init__(self, graph: Graph, triton: Triton) -> None:
+    def __init__(self, graph: Graph, triton: Triton, dispatcher: Dispatcher) -> None:
         self._graph = graph
         self._triton = triton
+        self._dispatcher = dispatcher
         self._totals: dict[str, Totals] = {}
-        self._seconds: dict[str, float] = {}
-        self.queues = {stage: StageQueue(LET_IN) for stage in graph.stages}
 
-    def stage(self, stage: str) -> float:
-        """Seconds to hold for the stage itself; 0 until it was measured. Never more than half the SLO, so that even a
-        stage that became too slow for the SLO keeps being tried.
+    def held(self, model: Model, after: float = 0.0) -> float:
+        """Seconds to hold from leaving the model's queue on, when ``after`` it more are to be held; nothing for a model
+        that was not measured yet. Never more than half the SLO, so that even a stage that became too slow for the SLO
+        keeps being tried.
         """
-        return min(HELD_BACK * self._seconds.get(stage, 0.0), self._graph.slo / 2)
+        return min(HELD_BACK * model.seconds + after, self._graph.slo / 2)
 
-    def rest(self, stage: str) -> float:
-        """Seconds to hold from leaving the stage's queue to the end of the longest way on, at most half the SLO."""
-        ways_on = (self.rest(follower) for follower in self._graph.followers[stage])
-        return min(self.stage(stage) + max(ways_on, default=0.0), self._graph.slo / 2)
+    def after(self, stage: str) -> float:
+        """Seconds to hold for the longest way on from a stage, by the slowest of the models that share each stage."""
+        ways_on = (
+            self.held(model, self.after(follower))
+            for follower in self._graph.followers[stage]
+            for model in self._dispatcher.serving(follower)
+        )
+        return max(ways_on, default=0.0)
 
     async def watch(self) -> None:
         """Keep measuring until cancelled."""
         while True:
-            await asyncio.gather(*(self._measure(stage) for stage in self._graph.stages))
+            await self.measure(self._dispatcher.models())
             await asyncio.sleep(PERIOD)
 
-    async def _measure(self, stage: str) -> None:
+    async def measure(self, models: Iterable[Model]) -> None:
+        """Look at ``models`` once."""
+        await asyncio.gather(*(self._measure(model) for model in models))
+
+    async def _measure(self, model: Model) -> None:
         try:
-            status, body = await self._triton.get(f"/v2/models/{stage}/stats")
+            status, body = await self._triton.get(f"{model.path()}/stats")
             totals = read_totals(json.loads(body)) if status == 200 else {}
-            status, body = await self._triton.get(f"/v2/models/{stage}/config")
+            status, body = await self._triton.get(f"{model.path()}/config")
             if status == 200:
-                self.queues[stage].capacity = LET_IN * read_slots(json.loads(body))
+                model.resize(read_slots(json.loads(body)))
+            if model.due():
+                model.healthy = (await self._triton.get(f"{model.path()}/ready")).status == 200
         except (RefusedError, TimeoutError, ValueError, KeyError, TypeError):
             return  # no server for now, or one without statistics: the last estimate stands
-        seconds = mean_time(self._totals.get(stage, {}), totals)
-        self._totals[stage] = totals
+        seconds = mean_time(self._totals.get(model.name, {}), totals)
+        self._totals[model.name] = totals
         if seconds is not None:
-            self._seconds[stage] = seconds
+            model.seconds = seconds
 
 
 def read_totals(statistics: Mapping[str, Any]) -> Totals:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from ipa_seldon.gateway.protocol import PUID, RefusedError
+from ipa_seldon.gateway.protocol import PUID, FaultError
 
 CONNECTIONS = 1000
 """Open at the same time; one per request under way, so that queues form in Triton, where batches are made."""
@@ -35,12 +35,12 @@ class Triton:
         await self._session.close()
 
     async def infer(self, path: str, body: bytes, puid: str, timeout: float) -> Answer:
-        """POST ``body``; TimeoutError after ``timeout`` seconds, RefusedError with 503 where Triton is gone."""
+        """POST ``body``; TimeoutError after ``timeout`` seconds, FaultError with 503 where Triton is gone."""
         headers = {"Content-Type": "application/json", PUID: puid}
         return await self._call("POST", path, aiohttp.ClientTimeout(total=timeout), headers, body)
 
     async def get(self, path: str) -> Answer:
-        """GET; TimeoutError after 2 s, RefusedError with 503 where Triton is gone."""
+        """GET; TimeoutError after 2 s, FaultError with 503 where Triton is gone."""
         return await self._call("GET", path, PROBE_TIMEOUT, {}, None)
 
     async def _call(
@@ -54,4 +54,4 @@ class Triton:
         except TimeoutError:
             raise
         except aiohttp.ClientError as error:
-            raise RefusedError(503, f"the Triton server at {self._url} does not answer: {error}") from error
+            raise FaultError(503, f"the Triton server at {self._url} does not answer: {error}") from error

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Observation, Plan
-from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
+from ipa_seldon.platforms.stage_models import StageModels, in_parallel
+from ipa_seldon.platforms.transition import Models, models_of, transition
 from ipa_seldon.platforms.triton_server import TritonServer
-from ipa_seldon.queueing import queue_delay
-from ipa_seldon.specs.triton import allocation_of, model_configuration
 
 WATCH_PERIOD = 0.1
 LONGEST_BACKOFF = 5.0
+DRAIN_PERIOD = 0.02
+DRAIN_GRACE = 1.0
+"""Seconds past the SLO after which requests that are still under way to a variant are not waited for any more."""
+
+
+class Dispatcher(Protocol):
+    """What sends each request of a stage to one of its variants. Both calls raise PlatformError when it is gone."""
+
+    def dispatch(self, table: Mapping[str, Mapping[str, float]]) -> None:
+        """Share requests by stage -> version -> weight from now on; stages that it leaves out run no set."""
+        ...
+
+    def dispatched(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Stage -> every version with requests in flight, or with a weight."""
+        ...
 
 
 class LocalPlatform:
     """Owns a Triton server over ``repository``: a stage is the model of that name, a variant one of its versions.
+
+    A stage that was once given several variants is a set from then on: each variant is a model of its own, with cores,
+    replicas and a batch of its own, and a dispatcher shares the requests (``connect``).
 
     ``arrivals(now)`` gives the arrivals per second up to ``now``, oldest first. ``environment`` is added to what model
     processes inherit. A crashed server is restarted on the same ports with the plan that was active: till then requests
@@ -39,27 +58,39 @@ class LocalPlatform:
     ) -> None:
         self._pipeline = pipeline
         self._arrivals = arrivals
-        self._configurations = {s.name: read_configuration(repository, s.name) for s in pipeline.stages}
-        self._variants = {s.name: {v.version: v.name for v in s.variants} for s in pipeline.stages}
-        self._active: dict[str, Allocation] = {}
+        self._active: dict[str, tuple[Allocation, ...]] = {}
+        self._table: dict[str, dict[str, float]] = {}
+        self._dispatcher: Dispatcher | None = None
         self._changing = threading.RLock()
+        self._shifting = threading.Lock()
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="triton-watcher", daemon=True)
         self.server = TritonServer(repository, work_directory, environment=environment)
-        self.loads = 0
+        self._models = StageModels(pipeline, repository, self.server)
         self.restarts = 0
+
+    @property
+    def loads(self) -> int:
+        """Changes sent to Triton so far."""
+        return self._models.loads
 
     def start(self, plan: Plan) -> None:
         """Start the server, return when it runs ``plan``. PlatformError, and nothing left behind, when it cannot."""
         try:
-            wanted = self._checked(plan)
+            self._check(plan)
             with self._changing:
                 self.server.start()
-                self._change(wanted)
+                self._change(plan)
             self._watcher.start()
         except BaseException:
             self.stop()
             raise
+
+    def connect(self, dispatcher: Dispatcher) -> None:
+        """Let ``dispatcher`` share the requests of sets. There must be no requests for sets before."""
+        with self._changing:
+            self._dispatcher = dispatcher
+            dispatcher.dispatch(self._table)
 
     def stop(self) -> None:
         """End the server and everything it started; may be called more than once."""
@@ -76,68 +107,99 @@ class LocalPlatform:
         self.stop()
 
     def observe(self, now: float) -> Observation:
-        """What Triton says it runs, and the arrivals up to ``now``."""
+        """What Triton says it runs, by the shares that are in force, and the arrivals up to ``now``."""
         with self._changing:
-            plan = {stage: (allocation,) for stage, allocation in self._running().items()}
-        return Observation(now, tuple(self._arrivals(now)), plan)
+            running = {stage.name: self._running(stage.name) for stage in self._pipeline.stages}
+        return Observation(now, tuple(self._arrivals(now)), {stage: ran for stage, ran in running.items() if ran})
 
     def apply(self, plan: Plan) -> None:
-        """Change the stages whose allocation differs from what runs, side by side; return when all serve as planned."""
-        wanted = self._checked(plan)
+        """Change the stages whose allocations differ from what runs, side by side; return when all serve as planned.
+
+        A stage that cannot follow keeps what it ran.
+        """
+        self._check(plan)
         with self._changing:
-            running = self._running()
-            changes = {stage: allocation for stage, allocation in wanted.items() if running.get(stage) != allocation}
-            if changes:
-                self._change(changes)
+            self._change({stage: wanted for stage, wanted in plan.items() if not self._runs(stage, wanted)})
 
-    def _checked(self, plan: Plan) -> dict[str, Allocation]:
-        return {stage: self._only_allocation(stage, allocations) for stage, allocations in plan.items()}
+    def _check(self, plan: Plan) -> None:
+        """PlatformError for a plan that is not of this pipeline."""
+        stages = {stage.name: [variant.name for variant in stage.variants] for stage in self._pipeline.stages}
+        for stage, allocations in plan.items():
+            if stage not in stages:
+                raise PlatformError(f"plan: stage {stage!r} is unknown; stages are: {', '.join(stages)}")
+            names = [allocation.variant for allocation in allocations]
+            if not names or len(set(names)) < len(names):
+                raise PlatformError(
+                    f"plan: stage {stage!r}: {', '.join(names) or 'none'}: accepted: one or more variants, each once"
+                )
+            for name in names:
+                if name not in stages[stage]:
+                    known = ", ".join(stages[stage])
+                    raise PlatformError(f"plan: stage {stage!r}: variant {name!r} is unknown; variants are: {known}")
 
-    def _only_allocation(self, stage: str, allocations: Sequence[Allocation]) -> Allocation:
-        """The one allocation of a stage, checked against the pipeline."""
-        if stage not in self._variants:
-            raise PlatformError(f"plan: stage {stage!r} is unknown; stages are: {', '.join(self._variants)}")
-        if len(allocations) != 1:
-            raise PlatformError(
-                f"plan: stage {stage!r} has {len(allocations)} allocations; the local platform runs exactly one"
-            )
-        if allocations[0].variant not in self._variants[stage].values():
-            raise PlatformError(
-                f"plan: stage {stage!r}: variant {allocations[0].variant!r} is unknown; "
-                f"variants are: {', '.join(self._variants[stage].values())}"
-            )
-        return allocations[0]
+    def _wanted(self, stage: str, allocations: Sequence[Allocation]) -> dict[str, Allocation]:
+        """The models that are to run ``allocations``."""
+        return models_of(self._pipeline.stage(stage), allocations, len(allocations) > 1 or stage in self._table)
 
-    def _running(self) -> dict[str, Allocation]:
-        """What every loaded stage runs, read back from Triton."""
-        with TritonModels(self.server.grpc_url) as models:
-            ready = models.ready_versions()
-            return {
-                stage: allocation_of(models.configuration(stage), variants)
-                for stage, variants in self._variants.items()
-                if stage in ready
-            }
-
-    def _change(self, changes: Mapping[str, Allocation]) -> None:
-        with ThreadPoolExecutor(len(changes)) as pool:
-            futures = {stage: pool.submit(self._load, stage, allocation) for stage, allocation in changes.items()}
-        for future in futures.values():
-            future.result()
-
-    def _load(self, stage: str, allocation: Allocation) -> None:
-        """Load one stage and verify that Triton really runs it that way."""
-        variant = self._pipeline.stage(stage).variant(allocation.variant)
-        configuration = model_configuration(
-            self._configurations[stage], variant.version, allocation, queue_delay(variant, allocation)
+    def _running(self, stage: str) -> tuple[Allocation, ...]:
+        """What the stage's requests go to, read back from Triton, in the order of the plan in force."""
+        active, loaded = self._active.get(stage, ()), self._models.loaded(stage)
+        return tuple(
+            replace(loaded[model], share=allocation.share)
+            for model, allocation in zip(self._wanted(stage, active), active, strict=True)
+            if model in loaded
         )
-        with TritonModels(self.server.grpc_url) as models:
-            self.loads += 1
-            models.load(stage, configuration)
-            ready = models.ready_versions().get(stage, frozenset())
-            running = allocation_of(models.configuration(stage), self._variants[stage])
-        if running != allocation or variant.version not in ready:
-            raise PlatformError(f"stage {stage!r}: Triton runs {running} instead of {allocation}")
-        self._active[stage] = allocation
+
+    def _runs(self, stage: str, allocations: tuple[Allocation, ...]) -> bool:
+        """Whether the stage runs ``allocations`` and nothing else."""
+        return self._active.get(stage) == allocations and self._models.loaded(stage) == self._wanted(stage, allocations)
+
+    def _change(self, plan: Plan) -> None:
+        in_parallel(self._transition, plan.items())
+
+    def _transition(self, stage: str, allocations: tuple[Allocation, ...]) -> None:
+        """Create, wait until it is ready, shift, drain, delete. What serves keeps serving where the new cannot."""
+        before, after = self._models.loaded(stage), self._wanted(stage, allocations)
+        steps = transition(before, after)
+        try:
+            self._models.load(stage, steps.first)
+            self._shift(stage, allocations, as_set=stage not in after)
+        except PlatformError:
+            with suppress(PlatformError):
+                self._undo(stage, before)
+            raise
+        if steps.leaving:
+            self._drain(stage)
+        self._models.load(stage, steps.later)
+        self._models.unload(steps.leaving)
+
+    def _shift(self, stage: str, allocations: tuple[Allocation, ...], as_set: bool) -> None:
+        """Send the stage's requests to ``allocations`` from now on."""
+        variants = self._pipeline.stage(stage)
+        shares = {str(variants.variant(a.variant).version): a.share for a in allocations}
+        with self._shifting:
+            table = self._table | ({stage: shares} if as_set else {})
+            if self._dispatcher is not None and table != self._table:
+                self._dispatcher.dispatch(table)
+            self._table = table
+            self._active[stage] = allocations
+
+    def _undo(self, stage: str, before: Models) -> None:
+        """Back to the models of ``before``, once it is certain that requests go to these."""
+        with self._shifting:
+            if self._dispatcher is not None:
+                self._dispatcher.dispatch(self._table)
+        now = self._models.loaded(stage)
+        self._models.unload(now.keys() - before.keys())
+        self._models.load(stage, {model: ran for model, ran in before.items() if now.get(model) != ran})
+
+    def _drain(self, stage: str) -> None:
+        """Return when no request is under way to variants that get none any more: soon, since each has a deadline."""
+        deadline = time.monotonic() + self._pipeline.slo + DRAIN_GRACE
+        while self._dispatcher is not None and time.monotonic() < deadline:
+            if self._dispatcher.dispatched()[stage].keys() <= self._table[stage].keys():
+                return
+            time.sleep(DRAIN_PERIOD)
 
     def _watch(self) -> None:
         """Restart the server whenever it has died, less and less often while that fails."""

@@ -57,6 +57,10 @@ class TritonModels:
             client_timeout=deadline,
         )
 
+    def unload(self, model: str) -> None:
+        """Take a model away; requests that are with it already are answered."""
+        self._call(f"cannot unload model {model!r}", "unload_model", model, client_timeout=READ_DEADLINE)
+
     def configuration(self, model: str) -> dict[str, Any]:
         """The configuration the loaded model runs with."""
         answer = self._call(f"cannot read model {model!r}", "get_model_config", model, client_timeout=READ_DEADLINE)

@@ -34,6 +34,8 @@ LOG = "triton.log"
 """In the server's directory; the one before it is kept beside it."""
 TRACES = "traces.json"
 """In the server's directory: how the names of files begin to which traces are written, once they are switched on."""
+MORE_MODELS = "models"
+"""In the server's directory: a second model repository, empty at first."""
 # Arguments: process group, shared-memory prefix, directory to remove (or empty). Waits for this process to write a
 # line, which says that all is cleaned up; end of file means that this process died, and then the guard cleans up.
 GUARD = 'read -r line || { kill -s KILL -- "-$1"; rm -f "/dev/shm/$2"*; rm -rf -- "$3"; }'
@@ -48,7 +50,7 @@ class Address:
 
 
 class TritonServer:
-    """A server over the model repository ``repository``.
+    """A server over the model repository ``repository``, and over a second one of its own, ``more_models``.
 
     ``models`` are loaded at the start, every other one by the repository API. ``environment`` is added to this
     process's own; model processes inherit it (OMP_NUM_THREADS, ...). ``work_directory`` holds the log and outlives the
@@ -93,6 +95,13 @@ class TritonServer:
         return f"http://{self._address.host}:{self._port(2)}/metrics"
 
     @property
+    def more_models(self) -> Path:
+        """A model repository that is empty at each start. PlatformError before the first start."""
+        if self.directory is None:
+            raise PlatformError("the Triton server was not started yet")
+        return self.directory / MORE_MODELS
+
+    @property
     def pid(self) -> int | None:
         """The server's process id, also the id of its process group; None when there is no process."""
         return self._process.pid if self._process else None
@@ -115,6 +124,8 @@ class TritonServer:
         if self.directory is None:
             self.directory = Path(tempfile.mkdtemp(prefix="ipa-seldon-triton-"))
         _link_backends(wheel, self.directory / "backends")
+        shutil.rmtree(self.more_models, ignore_errors=True)
+        self.more_models.mkdir()
         try:
             self._start_on_free_ports(wheel, self.directory)
         except BaseException:
@@ -186,6 +197,7 @@ class TritonServer:
         http, grpc, metrics = (self._port(service) for service in range(3))
         return [
             f"--model-repository={self._repository}",
+            f"--model-repository={directory / MORE_MODELS}",
             f"--backend-directory={directory / 'backends'}",
             f"--backend-config=python,shm-region-prefix-name={self.shared_memory}",
             "--model-control-mode=explicit",

@@ -16,6 +16,16 @@ THREADS = "intra_op_num_threads"
 _MICROSECONDS = 1_000_000
 
 
+def set_model(stage: str, version: int | str) -> str:
+    """The model that serves one version of a stage that runs a set of variants, such as ``recognise.3``: no name of
+    a stage has a dot.
+
+    Each has a model of its own: the versions of one model share its instances, batch and parameters, and a change to
+    one of them reloads all.
+    """
+    return f"{stage}.{version}"
+
+
 def model_configuration(
     base: Mapping[str, Any], version: int, allocation: Allocation, delay: float = 0.0, timeout: float | None = None
 ) -> dict[str, Any]:

@@ -56,10 +56,20 @@ def test_counts_latency_and_accuracy_are_over_the_right_requests() -> None:
 
 
 def test_mean_cost_weighs_plans_by_the_time_they_ran() -> None:
-    """Two cores until the switch completes at 106 s, five cores for the other 14 s."""
+    """Two cores until a switch begins at 105 s, six while it lasts, as the stage that stays counts once, and five cores
+    from its end at 106 s on.
+    """
     run = result([decision(100, LIGHT, LIGHT, Outcome.UNCHANGED), decision(105, LIGHT, HEAVY, Outcome.APPLIED)])
     assert [(s.start, s.end) for s in timeline(run)] == [(100, 106), (106, 120)]
-    assert mean_cost(run) == pytest.approx((2 * 6 + 5 * 14) / 20)
+    assert mean_cost(run) == pytest.approx((2 * 5 + 6 * 1 + 5 * 14) / 20)
+
+
+def test_a_switch_costs_both_plans_within_the_run_only() -> None:
+    """Of a switch that began before the load, or ends after it, only the seconds in between are counted."""
+    early = result([decision(99.5, LIGHT, HEAVY, Outcome.APPLIED)])
+    assert mean_cost(early) == pytest.approx((6 * 0.5 + 5 * 19.5) / 20)
+    late = result([decision(119.5, LIGHT, HEAVY, Outcome.APPLIED)])
+    assert mean_cost(late) == pytest.approx((2 * 19.5 + 6 * 0.5) / 20)
 
 
 def test_the_time_before_the_first_plan_costs_nothing() -> None:

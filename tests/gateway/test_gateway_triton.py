@@ -22,6 +22,7 @@ import aiohttp
 import pytest
 
 from ipa_seldon.asgi import listen, serving
+from ipa_seldon.errors import PlatformError
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.process import GatewayProcess
@@ -264,6 +265,21 @@ async def test_process_tells_its_arrivals(
     assert len(arrivals) == 3600
     assert math.isnan(arrivals[0])
     assert sum(count for count in arrivals if not math.isnan(count)) == 5
+
+
+async def test_process_takes_tables(tmp_path: Path, toy_server: TritonServer) -> None:
+    """A gateway run as a child process dispatches as it is told; what it refuses is one line, and changes nothing."""
+    (tmp_path / "pipeline.yaml").write_text(TOY_PIPELINE)
+    with GatewayProcess(tmp_path / "pipeline.yaml", toy_server.http_url) as process:
+        await asyncio.to_thread(process.dispatch, {"double": {"1": 0.5, "*": 0.5}})
+        told = await asyncio.to_thread(process.dispatched)
+        assert {version: entry["weight"] for version, entry in told["double"].items()} == {"1": 0.5, "*": 0.5}
+        assert set(told["increment"]) == {"*"}
+        with pytest.raises(PlatformError, match=r"does not dispatch: dispatch: stage 'halve': accepted: double, incr"):
+            await asyncio.to_thread(process.dispatch, {"halve": {}})
+        assert await asyncio.to_thread(process.dispatched) == told
+    with pytest.raises(PlatformError, match="does not tell what it dispatches"):
+        await asyncio.to_thread(process.dispatched)
 
 
 async def test_process_does_not_outlive_its_parent(tmp_path: Path, toy_server: TritonServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from ipa_seldon.gateway.protocol import FaultError
 from ipa_seldon.gateway.queues import StageQueue
 
 PATIENT = 60.0
@@ -69,3 +70,34 @@ async def test_who_gives_up_leaves_no_hole() -> None:
     await asyncio.wait([cancelled_as_it_enters])
     await asyncio.wait_for(queue.enter(3.0, PATIENT), 5)
     queue.leave()
+
+
+async def test_what_comes_before_a_deadline_is_ahead_of_it() -> None:
+    """Those inside, and those that wait with an earlier or the same deadline; who gave up is not counted any more."""
+    queue = StageQueue(1)
+    await queue.enter(9.0, PATIENT)
+    waiting = [asyncio.create_task(queue.enter(deadline, PATIENT)) for deadline in (8.0, 5.0)]
+    await asyncio.sleep(0)
+    assert [queue.ahead(deadline) for deadline in (4.0, 5.0, 7.0, 8.0)] == [1, 2, 2, 3]
+    assert queue.size == 3
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert queue.size == queue.ahead(9.0) == 1
+
+
+async def test_who_waits_can_be_sent_away() -> None:
+    """Those that wait get the fault in place of their turn, those inside stay, and the queue works on."""
+    queue = StageQueue(1)
+    await queue.enter(1.0, PATIENT)
+    waiting = [asyncio.create_task(queue.enter(2.0, PATIENT)) for _ in range(3)]
+    given_up = asyncio.create_task(queue.enter(2.0, PATIENT))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    queue.expel("the server is gone")
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(end) for end in ends] == ["the server is gone"] * 3
+    assert all(isinstance(end, FaultError) for end in ends)
+    assert queue.size == 1
+    queue.leave()
+    await asyncio.wait_for(queue.enter(3.0, PATIENT), 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,10 @@ from starlette.routing import Route
 
 from ipa_seldon.asgi import listen, serving
 from ipa_seldon.gateway.app import create_app
+from ipa_seldon.gateway.dispatch import Table
+from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.service_times import ServiceTimes, mean_time, read_slots, read_totals
 from ipa_seldon.gateway.triton import Triton
 from ipa_seldon.queueing import HELD_BACK
@@ -85,47 +89,66 @@ async def test_request_that_cannot_be_served_in_time_is_dropped_before_it_waits(
     assert timeouts[0] <= 800_000
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A diamond's service times, as they were measured."""
+
+    times: ServiceTimes
+    dispatcher: Dispatcher
+
+    def model(self, stage: str) -> Model:
+        """The first model of a stage."""
+        return self.dispatcher.serving(stage)[0]
+
+    def rest(self, stage: str) -> float:
+        """What is held from leaving that model's queue to the end."""
+        return self.times.held(self.model(stage), self.times.after(stage))
+
+
 @asynccontextmanager
-async def watched(seconds: dict[str, float]) -> AsyncIterator[ServiceTimes]:
-    """Service times of stages that take ``seconds``; a stage without is one without statistics."""
-    asked: set[str] = set()
-    all_asked = asyncio.Event()
+async def watched(seconds: dict[str, float], table: Table | None = None) -> AsyncIterator[Watched]:
+    """Service times of models that take ``seconds``; a model without is one without statistics."""
 
     async def answer(request: Request) -> Response:
-        stage = request.path_params["stage"]
-        asked.add(stage)
-        if asked == set(DIAMOND.stages):
-            all_asked.set()
-        if stage not in seconds:
+        model = request.path_params["model"]
+        if model not in seconds:
             return JSONResponse({"error": "unknown"}, 404)
-        return JSONResponse({"model_stats": [statistics("1", 5, seconds[stage])]})
+        return JSONResponse({"model_stats": [statistics("1", 5, seconds[model])]})
 
-    app = Starlette(routes=[Route("/v2/models/{stage}/stats", answer)])
+    app = Starlette(routes=[Route("/v2/models/{model}/stats", answer)])
     async with serving(app, listen("127.0.0.1", 0), 1.0) as url:
-        triton = Triton(url)
-        times = ServiceTimes(DIAMOND, triton)
-        watching = asyncio.create_task(times.watch())
-        await asyncio.wait_for(all_asked.wait(), 10)
-        while any(times.stage(stage) == 0 for stage in seconds):
-            await asyncio.sleep(0.005)
-        watching.cancel()
-        yield times
+        triton, dispatcher = Triton(url), Dispatcher(DIAMOND)
+        dispatcher.replace(table or {})
+        times = ServiceTimes(DIAMOND, triton, dispatcher)
+        await times.measure(dispatcher.models())
+        yield Watched(times, dispatcher)
         await triton.close()
 
 
 async def test_rest_is_the_longest_way_on() -> None:
     """What remains after a stage's queue: the stage itself and the longest way through what runs on its outputs."""
-    async with watched({"a": 0.05, "b": 0.1, "c": 0.125, "d": 0.15}) as times:
-        assert times.rest("a") == pytest.approx(HELD_BACK * (0.05 + 0.1 + 0.15))
-        assert times.rest("c") == pytest.approx(HELD_BACK * 0.125)
-        assert times.stage("a") == pytest.approx(HELD_BACK * 0.05)
+    async with watched({"a": 0.05, "b": 0.1, "c": 0.125, "d": 0.15}) as diamond:
+        assert diamond.rest("a") == pytest.approx(HELD_BACK * (0.05 + 0.1 + 0.15))
+        assert diamond.rest("c") == pytest.approx(HELD_BACK * 0.125)
+        assert diamond.times.held(diamond.model("a")) == pytest.approx(HELD_BACK * 0.05)
 
 
 async def test_unknown_times_are_nothing_and_great_ones_bounded() -> None:
     """A stage without statistics holds nothing back; one slower than the SLO leaves half of it and is still tried."""
-    async with watched({"d": 30.0}) as times:
-        assert times.rest("c") == 0
-        assert times.rest("d") == times.rest("a") == DIAMOND.slo / 2
+    async with watched({"d": 30.0}) as diamond:
+        assert diamond.rest("c") == 0
+        assert diamond.rest("d") == diamond.rest("a") == DIAMOND.slo / 2
+
+
+async def test_the_slowest_of_a_set_is_what_follows() -> None:
+    """A variant's own turn is by its own time; a set that follows is held by the slowest that takes part."""
+    table = {"b": {"1": 1.0, "2": 3.0, "3": 0.0}}
+    async with watched({"a": 0.05, "b.1": 0.1, "b.2": 0.2, "b.3": 0.4}, table) as diamond:
+        own = {
+            model.version: diamond.times.held(model) for model in diamond.dispatcher.models() if model.name[0] == "b"
+        }
+        assert own == {v: pytest.approx(HELD_BACK * s) for v, s in (("1", 0.1), ("2", 0.2), ("3", 0.4))}
+        assert diamond.rest("a") == pytest.approx(HELD_BACK * (0.05 + 0.2))
 
 
 def test_slots_are_replicas_times_batch() -> None:

@@ -1,17 +1,30 @@
-"""A closed loop of clients against one Triton: each sends a number through both toy stages, over and over."""
+"""Loads of the toy pipeline: a closed loop of clients on one Triton, each of which sends a number through both stages
+over and over, and an open loop on a gateway.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import numpy as np
+
+from ipa_seldon.loadgen import Payload, RequestRecord
+from ipa_seldon.loadgen.sender import Sender, Target
+from tests.waiting import wait_for
+
 CLIENTS = 4
 PATIENCE = 60.0
+RATE = 60.0
+"""Requests/s of the open loop."""
 
 
 def body(number: int, trace: int = 0) -> dict[str, Any]:
@@ -101,3 +114,51 @@ class Load:
                     self.traces.append(answer["trace"])
                 self._progress.notify_all()
         client.close()
+
+
+@dataclass
+class OpenLoop:
+    """Sends Poisson arrivals while entered, whatever becomes of them; ``records`` has what did."""
+
+    url: str
+    slo: float
+    records: list[RequestRecord] = field(default_factory=list)
+    _stop: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()))
+        self._thread.start()
+        self.await_answers(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._thread.join()
+
+    async def _send(self) -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+        gaps = np.random.default_rng(7)
+
+        def due() -> Iterator[float]:
+            moment = time.time()
+            while True:
+                moment += float(gaps.exponential(1 / RATE))
+                yield moment
+
+        payloads = [Payload(json.dumps(body(number)).encode()) for number in range(100)]
+        await Sender(Target(self.url, self.slo), payloads, self.records.append).send(due(), stop)
+
+    def await_answers(self, more: int) -> None:
+        """Until ``more`` requests have ended."""
+        wanted = len(self.records) + more
+        wait_for(lambda: len(self.records) >= wanted)
+
+    def since(self, moment: float) -> list[RequestRecord]:
+        """What became of requests that were sent after ``moment``."""
+        return [record for record in self.records if record.sent > moment]
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many requests ended how."""
+        return Counter(record.outcome for record in self.records)

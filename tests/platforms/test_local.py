@@ -139,7 +139,8 @@ def test_a_variant_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path)
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        ({"double": (LIGHT, LIGHT)}, "'double' has 2 allocations; the local platform runs exactly one"),
+        ({"double": (LIGHT, LIGHT)}, "'double': light, light: accepted: one or more variants, each once"),
+        ({"double": ()}, "'double': none: accepted: one or more variants, each once"),
         ({"halve": (LIGHT,)}, "stage 'halve' is unknown; stages are: double, increment"),
         ({"double": (Allocation("huge", 1, 1, 1),)}, "variant 'huge' is unknown; variants are: light, middle, heavy"),
     ],
