@@ -17,7 +17,16 @@ from ipa_seldon.algorithms.damping import Agreed
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import set_binding, set_runner_up
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
+from ipa_seldon.plan import (
+    Allocation,
+    Observation,
+    Plan,
+    Proposal,
+    Status,
+    allocated_cores,
+    plan_to_json,
+    transition_cores,
+)
 from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice, VariantSet
 
 # What decides among equals, for the whole budget: fewer cores, and, below what one core of hundreds weighs, whose.
@@ -85,7 +94,7 @@ class InfAdapter:
         why = {
             "binding": "peak" if options.peak and binding == "budget" else binding,
             "runner_up": second and plan_to_json(self._shared(options, second)),
-            "peak": self.peak(plan, before),
+            "peak": transition_cores(before, plan),
         }
         return replace(self._price(plan, rate, before), why=why)
 
@@ -106,12 +115,6 @@ class InfAdapter:
             for allocation in plan.get(self.stage.name, ())
             if allocation.variant in known and (allocation.replicas, allocation.batch) == (1, 1)
         }
-
-    def peak(self, plan: Plan, before: Plan) -> int:
-        """The cores of all pods that run at once while ``before`` becomes ``plan``: new ones come before old ones go, a
-        pod on other cores is a new one.
-        """
-        return allocated_cores(before) + sum(a.cores for a in self._started(plan, before))
 
     @property
     def _quanta(self) -> int:
@@ -268,7 +271,7 @@ class InfAdapter:
             why={
                 "binding": "peak" if options.peak else "budget",
                 "runner_up": None,
-                "peak": self.peak(plan, before),
+                "peak": transition_cores(before, plan),
             },
         )
 

@@ -15,7 +15,7 @@ from ipa_seldon.algorithms.damping import Agreed
 from ipa_seldon.algorithms.infadapter import InfAdapter
 from ipa_seldon.algorithms.recommender import Minutes, Recommendation, Recommender
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Observation, Plan, Proposal
+from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, transition_cores
 
 SETTLED = 12 * 3600.0
 """Seconds after which a pod within the bounds is resized too (in-recommendation-bounds-eviction-lifetime-threshold)."""
@@ -81,7 +81,7 @@ class Autoscaler:
         if proposal is None:
             raise AssertionError("a pod of its own variant has a worth")
         capped = bounds is not None and bounds.target > self._single.cores_limit
-        peak = self._single.peak(plan, observation.plan)
+        peak = transition_cores(observation.plan, plan)
         why = {"binding": "budget" if capped else "none", "runner_up": None, "peak": peak}
         return replace(proposal, solver="vpa", why=why)
 
