@@ -45,6 +45,9 @@ experiments: $(STAMP)  ## Simulate the published pipelines, loads and methods; r
 ablation: $(STAMP)  ## Simulate the published pipelines with our means one by one, and without one of them
 	@$(BIN)/ipa-seldon experiment -f profiling/ablation.yaml --directory reports/ablation --baseline ipa-published $(EXPERIMENTS_ARGS)
 
+infadapter: $(STAMP)  ## Simulate InfAdapter's ResNets and loads, against one variant at a time; figures and a report
+	@$(BIN)/ipa-seldon experiment -f profiling/infadapter.yaml --directory reports/infadapter --baseline infadapter $(EXPERIMENTS_ARGS)
+
 docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
 	$(BIN)/python docs/generate.py
 
@@ -55,4 +58,4 @@ lock: $(STAMP)
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
-.PHONY: help setup models demo test check bench experiments ablation docs lock
+.PHONY: help setup models demo test check bench experiments ablation infadapter docs lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import lzma
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def read_trace(path: str | Path) -> list[float]:
     return [_number(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
 
 
+def window(rates: Sequence[float], start: float, duration: float | None) -> Floats:
+    """The seconds of a trace from ``start`` on, ``duration`` of them or all; ConfigError where it has none there."""
+    first = round(start)
+    if first >= len(rates):
+        raise ConfigError(f"start: {start:g}: accepted: below the {len(rates)} seconds of the trace")
+    return np.array(rates[first : None if duration is None else first + max(1, round(duration))])
+
+
 def load_rates(
     pattern: str | None, trace: Path | None, duration: float | None, scale: float | None, damping: float, seed: int
 ) -> Floats:
@@ -42,9 +51,9 @@ def load_rates(
     """
     if (pattern is None) == (trace is None):
         raise ConfigError("load: accepted: exactly one of --pattern and --trace")
-    seconds = None if duration is None else max(1, round(duration))
     if trace is not None:
-        return scaled(np.array(read_trace(trace)[:seconds]), scale or 1.0, damping)
+        return scaled(window(read_trace(trace), 0.0, duration), scale or 1.0, damping)
+    seconds = None if duration is None else max(1, round(duration))
     return scaled(pattern_rates(pattern or "", seconds or PATTERN_SECONDS, scale or 1.0, seed), damping=damping)
 
 

@@ -6,12 +6,14 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ipa_seldon.bootstrap import build_algorithm
 from ipa_seldon.config import Config, read_capacities, read_config
 from ipa_seldon.plan import Observation, Status
 from ipa_seldon.profiles import USABLE
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "profiling" / "results" / "published" / "infadapter.csv"
@@ -81,6 +83,17 @@ def test_the_document_has_the_fit() -> None:
         k, c = capacity.line
         rates = " / ".join(f"{USABLE * (k * n + c):.1f}" for n in (2, 4, 8, 12, 16, 20))
         assert f"| {variant} | {k:.3f} | {c:+.3f} | {rates} | {capacity.load_time:g} |" in text
+
+
+def test_the_document_has_the_tails_of_the_physics() -> None:
+    """The row of ResNet-152 in docs/simulation.md is what the script prints: what pods take in a simulation at their
+    published and at their usable capacities.
+    """
+    script = load_script("capacity_tails")
+    capacity = read_capacities(TABLE)["resnet152", SLO]
+    rows = (script.table({"resnet152": capacity}, part, np.empty(0))[0] for part in (1.0, USABLE))
+    cells = " | ".join(f"{whole:.2f} / {usable:.2f}" for whole, usable in zip(*rows, strict=True))
+    assert f"| resnet152 | {cells} |" in (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("rate", range(0, 381, 20))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,26 +15,15 @@ from ipa_seldon.bootstrap import build_algorithm
 from ipa_seldon.config import Config
 from ipa_seldon.options import allowed_batches, base_allocations
 from ipa_seldon.plan import Observation, Status
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "profiling" / "results" / "published"
 DOCUMENT = ROOT / "docs" / "published-pipelines.md"
 ROUNDING = 1 + 1e-3  # profiles are written with four digits
 
-
-def load(name: str) -> Any:
-    """A profiling script as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "profiling" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for the names in their annotations
-    spec.loader.exec_module(module)
-    return module
-
-
-profiles = load("published_profiles")
-costs = load("published_costs")
+profiles = load_script("published_profiles")
+costs = load_script("published_costs")
 
 EXCEPTIONS: dict[str, dict[tuple[str, str], int]] = {
     "video": {},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.traces import read_trace
+from ipa_seldon.traces import read_trace, window
 
 
 def test_one_number_a_line(tmp_path: Path) -> None:
@@ -72,3 +72,13 @@ def test_a_file_that_is_none_or_not_text_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.txt", tmp_path, binary, broken):
         with pytest.raises(ConfigError, match=path.name):
             read_trace(path)
+
+
+def test_a_window_of_a_trace() -> None:
+    """From a second on, so many seconds, or all that are left; a start beyond the end is told."""
+    trace = [float(k) for k in range(10)]
+    assert window(trace, 0.0, None).tolist() == trace
+    assert window(trace, 3.0, 2.0).tolist() == [3.0, 4.0]
+    assert window(trace, 8.0, 60.0).tolist() == [8.0, 9.0]
+    with pytest.raises(ConfigError, match="start: 10: accepted: below the 10 seconds of the trace"):
+        window(trace, 10.0, 1.0)

@@ -41,7 +41,7 @@ def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output:
     """
     from ipa_seldon.config import read_config
     from ipa_seldon.experiments.simulate import Scenario, repeated
-    from ipa_seldon.simulation.stage import Drop, Physics
+    from ipa_seldon.simulation.physics import Drop, Physics
     from ipa_seldon.traces import load_rates
 
     if repeats > 1 and find_spec("scipy") is None:

@@ -63,16 +63,16 @@ def violations(pipeline: str, scenes: Sequence[Scene], colours: Mapping[str, str
 
 
 def over_time(scene: Scene, colours: Mapping[str, str]) -> Chart:
-    """Load, accuracy and cost of every method over time."""
-    plot = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[1, 2, 2])
+    """Load, p99, accuracy loss and cost of every method over time."""
+    plot = make_subplots(4, 1, shared_xaxes=True, vertical_spacing=0.03, row_heights=[1, 2, 2, 2])
     end = max((len(frame) for frame in scene.series.values()), default=0)
     for order, (method, frame) in enumerate(scene.series.items()):
         if method == next(iter(scene.series)):  # the same arrivals for every method
             look = {"name": "load", "showlegend": False, "line": {"color": MUTED, "width": 1}, "mode": "lines"}
             plot.add_scatter(x=frame["second"].tolist(), y=frame["rps"].tolist(), **look, row=1, col=1)
-        for axis, column in (("2", "accuracy"), ("3", "cores")):
+        for axis, column, width in (("2", "p99", 0.8), ("3", "loss", 1.8), ("4", "cores", 1.8)):
             panel = go.Figure()
-            look = {"color": colours[method], "width": 1.8}
+            look = {"color": colours[method], "width": width}
             draw_steps(panel, _steps(frame, column), escape(method), look, zorder=-order)
             placed = {
                 "xaxis": f"x{axis}",
@@ -81,12 +81,15 @@ def over_time(scene: Scene, colours: Mapping[str, str]) -> Chart:
                 "showlegend": axis == "2",
             }
             plot.add_trace(panel.data[0].update(placed))
-    dress(plot, 520, "", end=float(end))
-    plot.update_xaxes(title={"text": "time (s)"}, row=3)
-    for row, title in ((1, "load (rps)"), (2, "accuracy"), (3, "cost (cores)")):
-        plot.update_yaxes(title={"text": title}, rangemode="normal" if row == 2 else "tozero", row=row)
+    dress(plot, 640, "", end=float(end))
+    plot.update_xaxes(title={"text": "time (s)"}, row=4)
+    for row, title in enumerate(("load (rps)", "p99 (s)", "accuracy loss", "cost (cores)"), start=1):
+        plot.update_yaxes(title={"text": title}, rangemode="tozero", row=row)
     name = f"time-{scene.pipeline}-{scene.load}"
-    caption = "One run, of the first seed: what arrived, what the plan in force promises, and the cores it holds."
+    caption = (
+        "One run, of the first seed: what arrived, the 99th percentile of what was answered in a second, how much less "
+        "accurate the plan in force is than the most accurate variants, and the cores that are held."
+    )
     return chart(name, f"{scene.pipeline}, {scene.load}: over time", caption, plot)
 
 

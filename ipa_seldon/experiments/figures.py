@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +30,32 @@ STYLE = {
     "grid.color": GRID,
     "axes.axisbelow": True,
 }
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX*<>"
 """Methods differ in shape too, for those who see no colours."""
+IN_A_ROW = 7
+"""Methods in a row of the legend, at most."""
 TOP = 100
 """The first method lies on top of the others."""
 SOLVER_LOOK = {"published": (MUTED, "IPA, published"), "highs": (RED, "ours, HiGHS"), "auto": (BLUE, "ours, auto")}
 
 
 def draw_scene(scene: Scene, colours: Mapping[str, str], directory: Path) -> None:
-    """One pipeline under one load: load, accuracy and cost of every method over time, its violations, and where it lies
-    between accuracy and cost; to ``<pipeline>-<load>.svg`` and ``.png``.
+    """One pipeline under one load: load, p99, accuracy loss and cost of every method over time, its violations, and
+    where it lies between accuracy and cost; to ``<pipeline>-<load>.svg`` and ``.png``.
     """
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 6.2), layout="constrained")
+        figure = Figure(figsize=(11, 7.4), layout="constrained")
         figure.suptitle(f"{scene.pipeline}, {scene.load}", x=0.01, ha="left", fontweight="bold")
         halves: Any = figure.subfigures(1, 2, width_ratios=[2, 1])
         left, right = halves
-        _draw_over_time(left.subplots(3, 1, sharex=True, height_ratios=[1, 2, 2]), scene, colours)
+        _draw_over_time(left.subplots(4, 1, sharex=True, height_ratios=[1, 2, 2, 2]), scene, colours)
         bars, plane = right.subplots(2, 1, height_ratios=[2, 3])
         _draw_violations(bars, scene, colours)
         _draw_plane(plane, scene, colours)
         handles, labels = plane.get_legend_handles_labels()
         if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+            columns = ceil(len(labels) / ceil(len(labels) / IN_A_ROW))
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         _save(figure, directory, f"{scene.pipeline}-{scene.load}")
 
 
@@ -95,15 +99,17 @@ def slices(
 
 
 def _draw_over_time(panels: Sequence[Any], scene: Scene, colours: Mapping[str, str]) -> None:
-    load, accuracy, cost = panels
+    load, tail, loss, cost = panels
     for frame in list(scene.series.values())[:1]:  # the same arrivals for every method
         load.plot(frame["second"], frame["rps"], color=MUTED, linewidth=0.6)
     for order, (method, frame) in enumerate(scene.series.items()):
-        look = {"where": "post", "color": colours[method], "linewidth": 1.1, "zorder": TOP - order}
-        accuracy.step(frame["second"], frame["accuracy"], **look)
-        cost.step(frame["second"], frame["cores"], **look)
+        look = {"color": colours[method], "linewidth": 1.1, "zorder": TOP - order}
+        tail.plot(frame["second"], frame["p99"], **(look | {"linewidth": 0.5}))
+        loss.step(frame["second"], frame["loss"], where="post", **look)
+        cost.step(frame["second"], frame["cores"], where="post", **look)
     load.set(ylabel="load (rps)", ylim=(0, None))
-    accuracy.set(ylabel="accuracy")
+    tail.set(ylabel="p99 (s)", ylim=(0, None))
+    loss.set(ylabel="accuracy loss")
     cost.set(ylabel="cost (cores)", ylim=(0, None), xlabel="time (s)")
     load.margins(x=0)
 

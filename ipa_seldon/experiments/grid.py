@@ -18,8 +18,9 @@ from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.schema import ExperimentFile, LoadSpec
 from ipa_seldon.experiments.simulate import Floats, Scenario
 from ipa_seldon.profiles import Profile
-from ipa_seldon.simulation.stage import Physics
-from ipa_seldon.traces import load_rates
+from ipa_seldon.simulation.physics import Physics
+from ipa_seldon.simulation.workload import scaled
+from ipa_seldon.traces import load_rates, read_trace, window
 
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
@@ -104,7 +105,8 @@ def read_experiment(path: Path) -> Experiment:
 def expand(experiment: Experiment, only: Mapping[str, Iterable[str]] | None = None) -> list[Run]:
     """The runs of the cells that ``only`` selects; ConfigError where what a method makes of a pipeline file is none."""
     spec, profiles = experiment.document.spec, cache(read_profiles)
-    rates = cache(lambda load, seed: _rates(experiment, load, seed))
+    traces = cache(read_trace)
+    rates = cache(lambda load, seed: _rates(experiment, load, seed, traces))
     physics = Physics(spec.simulation.drop, spec.simulation.startup)
     runs = []
     for cell in experiment.cells(only):
@@ -143,11 +145,13 @@ def _config(experiment: Experiment, cell: Cell, profiles: Callable[[Path], Profi
     changes = merged(spec.overrides.get(cell.pipeline, {}).get(cell.load, {}), spec.methods[cell.method])
     try:
         document = parse_document(path, {**base, "spec": merged(base["spec"], changes)})
-        if document.spec.profile is None:
-            raise ConfigError(f"{path}: spec.profile: missing; accepted: a CSV file, relative to this file")
-        of_file = document.spec.capacity
-        capacities = read_capacities(path.parent / of_file) if of_file else {}
-        config = make_config(path, document, profiles(path.parent / document.spec.profile), capacities)
+        profile, capacity = document.spec.profile, document.spec.capacity
+        config = make_config(
+            path,
+            document,
+            profiles(path.parent / profile) if profile else {},
+            read_capacities(path.parent / capacity) if capacity else {},
+        )
         build_algorithm(config)
         build_forecaster(config)
     except ConfigError as error:
@@ -155,12 +159,12 @@ def _config(experiment: Experiment, cell: Cell, profiles: Callable[[Path], Profi
     return config
 
 
-def _rates(experiment: Experiment, load: str, seed: int) -> Floats:
+def _rates(experiment: Experiment, load: str, seed: int, traces: Callable[[Path], list[float]]) -> Floats:
     spec: LoadSpec = experiment.document.spec.loads[load]
     trace = experiment.trace(load)
     try:
         if trace is not None:
-            return load_rates(None, trace, spec.duration, None, spec.damping, seed)
+            return scaled(window(traces(trace), spec.start, spec.duration), damping=spec.damping)
         return load_rates(spec.pattern, None, spec.duration, spec.scale, 1.0, seed)
     except ConfigError as error:
         raise ConfigError(f"{experiment.path}: spec.loads.{load}: {error}") from error
@@ -188,5 +192,6 @@ def _key(scenario: Scenario, series: bool) -> str:
 def _profile_rows(config: Config) -> Iterator[tuple[Any, ...]]:
     for stage, spec in sorted(config.spec.stages.items()):
         for variant in sorted(spec.variants):
-            for at, point in sorted(config.profiles[stage, variant].points.items()):
+            profile = config.profiles.get((stage, variant), Profile({}))
+            for at, point in sorted(profile.points.items()):
                 yield stage, variant, *at, point.latency, point.throughput

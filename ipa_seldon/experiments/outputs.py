@@ -53,8 +53,9 @@ def _footer(experiment: Experiment) -> dict[str, str]:
     loads = {}
     for name, load in spec.loads.items():
         trace = experiment.trace(name)
-        words = f"{trace.name}, divided by {load.damping:g}" if trace else f"{load.pattern}, peak {load.scale:g} rps"
-        loads[f"Load {name}"] = words
+        since = f" from second {load.start:.0f}" if load.start else ""
+        traced = f"{trace.name}{since}, divided by {load.damping:g}" if trace else ""
+        loads[f"Load {name}"] = traced or f"{load.pattern}, peak {load.scale:g} rps"
     return {
         "Experiment": experiment.path.name,
         "Seeds": ", ".join(map(str, spec.seeds)),

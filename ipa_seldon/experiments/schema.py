@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ipa_seldon.fields import Count, Delay, Document, Duration, Name
 from ipa_seldon.schema import MetadataSpec
-from ipa_seldon.simulation.stage import Drop
+from ipa_seldon.simulation.physics import Drop
 
 Changes = dict[str, Any]
 """Changes to the spec of a pipeline file, merged into it key by key."""
@@ -17,11 +17,12 @@ Seed = Annotated[int, Field(ge=0)]
 
 
 class LoadSpec(Document):
-    """``trace`` (a file) divided by ``damping``, where the file exists; else ``pattern`` with its peak at ``scale``
-    requests/s. Without ``duration`` a trace is whole, a pattern three minutes.
+    """``trace`` (a file) from ``start`` on, divided by ``damping``, where the file exists; else ``pattern`` with its
+    peak at ``scale`` requests/s. Without ``duration`` a trace goes to its end, a pattern takes three minutes.
     """
 
     trace: str | None = None
+    start: Delay = 0.0
     damping: Positive = 1.0
     pattern: str | None = None
     scale: Positive | None = None
@@ -33,8 +34,9 @@ class LoadSpec(Document):
             raise ValueError("accepted: trace, pattern, or both")
         if (self.pattern is None) != (self.scale is None):
             raise ValueError("scale: accepted: requests/s at the peak, together with pattern")
-        if self.trace is None and self.damping != 1:
-            raise ValueError("damping: accepted: together with trace")
+        for key, unset in (("damping", 1), ("start", 0)):
+            if self.trace is None and getattr(self, key) != unset:
+                raise ValueError(f"{key}: accepted: together with trace")
         return self
 
 

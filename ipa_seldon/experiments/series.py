@@ -14,7 +14,7 @@ from ipa_seldon.experiments.simulate import Floats, Scenario, SimulatedRun
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan, took_effect
 
-COLUMNS = ("second", "rps", "forecast", "accuracy", "cores", "violations", "p99", "seed")
+COLUMNS = ("second", "rps", "forecast", "accuracy", "loss", "cores", "violations", "p99", "seed")
 SeriesRow = tuple[int | float | None, ...]
 
 
@@ -22,19 +22,23 @@ def series(scenario: Scenario, run: SimulatedRun) -> list[SeriesRow]:
     """A row of COLUMNS for every second.
 
     ``rps``: requests that arrived; ``forecast``: the rate (requests/s) that the last decision was made for;
-    ``accuracy``: what the plan in force promises, the product over its stages (IPA: PAS); ``cores``: mean over the
-    second; ``violations``: requests that arrived in it and were late or dropped; ``p99``: latency (seconds) over the
-    requests answered in it (IPA). None where there is nothing to say.
+    ``accuracy``: what the plan in force promises, the product over its stages (IPA: PAS); ``loss``: what that lacks of
+    the most accurate variants'; ``cores``: mean over the second; ``violations``: requests that arrived in it and were
+    late or dropped; ``p99``: latency (seconds) over the requests answered in it (IPA). None where there is nothing to
+    say.
     """
     seconds = len(scenario.rates)
     answers = run.answers
     arrived = np.bincount(answers.arrivals.astype(int), minlength=seconds)
     violated = np.bincount(answers.arrivals[answers.late | answers.dropped].astype(int), minlength=seconds)
     forecasts, accuracies = _decided(scenario.config.pipeline, run, seconds)
+    stages = scenario.config.pipeline.stages
+    best = prod(max(variant.accuracy for variant in stage.variants) for stage in stages)
     columns = (
         arrived.tolist(),
         forecasts,
         accuracies,
+        [None if accuracy is None else best - accuracy for accuracy in accuracies],
         _cores(run, seconds).tolist(),
         violated.tolist(),
         _tails(run, seconds),

@@ -19,9 +19,9 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.platforms.triton_trace import Execution
 from ipa_seldon.queueing import LET_IN
+from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
 from ipa_seldon.simulation.service import Services, measured_service
-from ipa_seldon.simulation.stage import Physics
 
 Floats = NDArray[np.float64]
 

@@ -7,8 +7,11 @@ import numpy as np
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Observation, Plan
+from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
-from ipa_seldon.simulation.stage import Physics
+
+ROUNDING = 1e-6
+"""By how much shares may miss 1."""
 
 
 class SimulatedPlatform:
@@ -20,8 +23,8 @@ class SimulatedPlatform:
 
     def __init__(self, pipeline: Pipeline, requests: Requests, physics: Physics, seed: int, history: int) -> None:
         self.simulated = SimulatedPipeline(pipeline, requests, physics, seed)
-        self._cores = {
-            (stage.name, variant.name): variant.cores for stage in pipeline.stages for variant in stage.variants
+        self._variants = {
+            (stage.name, variant.name): variant for stage in pipeline.stages for variant in stage.variants
         }
         self._counts: list[float] = np.bincount(requests.arrivals.astype(int)).astype(float).tolist()
         self._history = history
@@ -38,19 +41,31 @@ class SimulatedPlatform:
     def apply(self, plan: Plan) -> None:
         """Start what ``plan`` needs; PlatformError for a plan that is not of this pipeline."""
         for stage, allocations in plan.items():
-            if len(allocations) != 1:
-                raise PlatformError(
-                    f"plan: stage {stage!r} has {len(allocations)} allocations; the simulator runs exactly one"
-                )
-            self._check(stage, allocations[0])
+            variants = [allocation.variant for allocation in allocations]
+            if len(set(variants)) < len(variants):
+                raise PlatformError(f"plan: stage {stage!r}: {', '.join(variants)}; accepted: each variant once")
+            for allocation in allocations:
+                self._check(stage, allocation)
+            shared = sum(allocation.share for allocation in allocations)
+            if abs(shared - 1) > ROUNDING:
+                raise PlatformError(f"plan: stage {stage!r}: shares sum to {shared:g}; accepted: 1")
         self.simulated.apply(plan)
 
     def _check(self, stage: str, allocation: Allocation) -> None:
         place = f"plan: stage {stage!r}, variant {allocation.variant!r}"
-        cores = self._cores.get((stage, allocation.variant))
-        if cores is None:
+        variant = self._variants.get((stage, allocation.variant))
+        if variant is None:
             raise PlatformError(f"{place}: not of this pipeline")
-        if allocation.cores not in cores:
-            raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {', '.join(map(str, cores))}")
-        if allocation.replicas < 1 or allocation.batch < 1:
-            raise PlatformError(f"{place}: {allocation.replicas} replicas, batch {allocation.batch}; accepted: from 1")
+        profiled = allocation.cores in variant.cores
+        if not profiled and variant.core_rate <= 0:
+            known = ", ".join(map(str, variant.cores)) or "none"
+            raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {known}")
+        if allocation.replicas < 1 or allocation.batch < 1 or allocation.cores < 1:
+            raise PlatformError(
+                f"{place}: {allocation.replicas} replicas of {allocation.cores} cores, batch {allocation.batch}; "
+                "accepted: from 1"
+            )
+        if not profiled and allocation.batch > 1:
+            raise PlatformError(f"{place}: batch {allocation.batch}; accepted: 1 on cores without a profile")
+        if not 0 <= allocation.share <= 1 + ROUNDING:
+            raise PlatformError(f"{place}: share {allocation.share:g}; accepted: 0 to 1")

@@ -9,7 +9,7 @@ from typing import Any
 INK, MUTED, GRID, PALE = "#1f2933", "#52606d", "#e4e7eb", "#c3cad3"
 # After Paul Tol's high-contrast and muted schemes: distinct for every kind of colour vision.
 BLUE, YELLOW, RED = "#004488", "#bf8700", "#bb5566"
-OTHER_COLOURS = ("#117733", "#882255", "#44aa99", "#332288")
+OTHER_COLOURS = ("#117733", "#882255", "#44aa99", "#332288", "#999933", "#aa4499", "#661100")
 Steps = tuple[Sequence[float], Sequence[float | None]]
 """Times and values of a curve that holds each value until the next time; None is a gap."""
 

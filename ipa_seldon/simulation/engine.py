@@ -58,12 +58,18 @@ class Station:
         self.queue: list[int] = []
         self.clock = 0.0
         self.free: list[float] = [NEVER]
-        self._deadlines = deadlines
+        self.deadlines = deadlines
         self._entered = [0.0] * len(deadlines)
         self._under_way: list[Batch] = []
         self._generator = generator
         self._factors: list[float] = []
         self._serving = Serving(Service((0.0, 0.0), ()), Batching(1), 0)
+
+    def beside(self) -> Station:
+        """Another queue for the same requests, without a replica; what either drops is in ``dropped`` of both."""
+        other = Station(self.deadlines, self._generator.spawn(1)[0])
+        other.dropped, other._entered = self.dropped, self._entered
+        return other
 
     @property
     def idle(self) -> bool:
@@ -79,6 +85,24 @@ class Station:
             self._factors.clear()
         self._serving = serving
         self.clock = max(self.clock, now)
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two batches that start, on average, while more wait."""
+        serving = self._serving
+        return serving.service.means[serving.batching.size] / len(self.free)
+
+    def idle_replicas(self, now: float) -> int:
+        """How many replicas are free at ``now``, up to which the station was advanced."""
+        return sum(moment <= now for moment in self.free) if self.free[0] <= now else 0
+
+    def expected_wait(self, x: int, now: float) -> float:
+        """Seconds that request ``x`` would wait if it came at ``now``, up to which the station was advanced: a turn of
+        the ``pace`` for every batch before its own, and its own, that finds no replica free.
+        """
+        queue = self.queue
+        ahead = len(queue) if x > max(queue, default=-1) else sum(y < x for y in queue)  # nearly always all of them
+        return max(0, ahead // self._serving.batching.size + 1 - self.idle_replicas(now)) * self.pace
 
     def advance(self, until: float, coming: Sequence[Batch]) -> list[Batch]:
         """Everything that happens before ``until`` (seconds), when ``coming`` arrives before it, in order of time.
@@ -96,7 +120,7 @@ class Station:
     def _run(self, until: float, coming: Sequence[Batch]) -> None:
         """The loop that every simulated request passes through: locals and few calls, for speed."""
         queue, free, entered = self.queue, self.free, self._entered
-        deadlines, reserve, factors = self._deadlines, self.reserve, self._factors
+        deadlines, reserve, factors = self.deadlines, self.reserve, self._factors
         serving, under_way = self._serving, self._under_way
         size, delay = serving.batching.size, serving.batching.delay
         means, index, overhead = serving.service.means, serving.index, serving.overhead
@@ -142,7 +166,7 @@ class Station:
 
     def _drop(self, now: float) -> None:
         """Let those go that cannot make their deadlines any more: the earliest are first in the queue."""
-        queue, deadlines, latest = self.queue, self._deadlines, now + self.reserve
+        queue, deadlines, latest = self.queue, self.deadlines, now + self.reserve
         while queue and deadlines[queue[0]] < latest:
             self.dropped.append(heappop(queue))
 

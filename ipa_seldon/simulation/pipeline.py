@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
@@ -15,9 +15,12 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
 from ipa_seldon.queueing import HELD_BACK
 from ipa_seldon.simulation.engine import NEVER, Batch, Station
-from ipa_seldon.simulation.stage import Drop, Physics, SimulatedStage
+from ipa_seldon.simulation.physics import Drop, Physics
+from ipa_seldon.simulation.stage import SimulatedStage
 
 Floats = NDArray[np.float64]
+Serve = Callable[[float, Sequence[Batch]], list[Batch]]
+"""Station.advance, or what stands for it."""
 PASSED_BY = 0
 """In place of what served a batch: nothing did, its requests arrive or passed the stage by."""
 SLICE = 200
@@ -100,17 +103,17 @@ class SimulatedPipeline:
     @property
     def plan(self) -> Plan:
         """What every stage was told to run."""
-        return {name: (stage.target,) for name, stage in self.stages.items() if stage.target is not None}
+        return {name: stage.target for name, stage in self.stages.items() if stage.target}
 
     @property
     def idle(self) -> bool:
         """Whether every request has arrived and left."""
-        return self._arrived == len(self._moments) and all(stage.station.idle for stage in self.stages.values())
+        return self._arrived == len(self._moments) and all(stage.idle for stage in self.stages.values())
 
     def apply(self, plan: Plan) -> None:
         """Make the stages run ``plan``, from now on or when its replicas are ready."""
-        for name, (allocation,) in plan.items():
-            self.stages[name].apply(allocation, self.now)
+        for name, allocations in plan.items():
+            self.stages[name].apply(allocations, self.now)
         self._hold_back()
 
     def advance(self, until: float) -> None:
@@ -130,14 +133,14 @@ class SimulatedPipeline:
 
     def remaining(self) -> tuple[float, ...]:
         """Seconds to the deadline of every queued request, stage by stage."""
-        queued = chain.from_iterable(stage.station.queue for stage in self.stages.values())
+        queued = chain.from_iterable(stage.queued for stage in self.stages.values())
         return tuple(float(self._deadlines[x]) - self.now for x in queued)
 
     def answers(self) -> Answers:
         """What became of every request so far."""
         dropped = np.zeros(len(self._deadlines), dtype=bool)
         for stage in self.stages.values():
-            dropped[stage.station.dropped] = True
+            dropped[stage.dropped] = True
         finished = np.where(dropped | (self._branches > 0), np.nan, self._finished)
         return Answers(self._arrivals, self._deadlines, finished, dropped, self._accuracy.copy())
 
@@ -160,7 +163,7 @@ class SimulatedPipeline:
         coming = dict.fromkeys(self.stages, arriving)
         for name, stage in self.stages.items():
             copies = self._copies.get(name)
-            serve = stage.station.advance if copies is None else partial(copies.advance, stage.station)
+            serve = stage.advance if copies is None else partial(copies.advance, stage.advance)
             done = serve(until, coming[name])
             coming |= dict.fromkeys(self._pipeline.followers[name], done)
             self._record(stage, done, last=not self._pipeline.followers[name])
@@ -183,16 +186,17 @@ class SimulatedPipeline:
         their mean and at most at half the SLO, as the gateway does; nothing where only expired requests are dropped.
         """
         for name, stage in self.stages.items():
-            if self._physics.drop is Drop.HOPELESS:
-                stage.station.reserve = self._rest(name)
-            else:
-                stage.station.reserve = 0.0 if self._physics.drop is Drop.EXPIRED else -NEVER
+            for lane in stage.lanes:
+                if self._physics.drop is Drop.HOPELESS:
+                    lane.station.reserve = self._rest(name, lane.longest_batch())
+                else:
+                    lane.station.reserve = 0.0 if self._physics.drop is Drop.EXPIRED else -NEVER
 
-    def _rest(self, name: str) -> float:
+    def _rest(self, name: str, longest_batch: float) -> float:
         half = self._pipeline.slo / 2
-        ways_on = (self._rest(follower) for follower in self._pipeline.followers[name])
-        own = min(HELD_BACK * self.stages[name].longest_batch(), half)
-        return min(own + max(ways_on, default=0.0), half)
+        followers = self._pipeline.followers[name]
+        ways_on = (self._rest(follower, self.stages[follower].longest_batch()) for follower in followers)
+        return min(min(HELD_BACK * longest_batch, half) + max(ways_on, default=0.0), half)
 
 
 class _Copies:
@@ -203,8 +207,8 @@ class _Copies:
         self._copies: list[int] = drawn.astype(int).tolist()
         self._left = list(self._copies)
 
-    def advance(self, station: Station, until: float, coming: Sequence[Batch]) -> list[Batch]:
-        """As Station.advance, for copies: a request is done with its last one, or at once where it has none."""
+    def advance(self, serve: Serve, until: float, coming: Sequence[Batch]) -> list[Batch]:
+        """As ``serve``, for copies: a request is done with its last one, or at once where it has none."""
         multiplied: list[Batch] = []
         done: list[Batch] = []
         for moment, requests, _ in coming:
@@ -212,7 +216,7 @@ class _Copies:
                 multiplied.append((moment, copies, PASSED_BY))
             if passing := [x for x in requests if not self._copies[x]]:
                 done.append((moment, passing, PASSED_BY))
-        for moment, requests, index in station.advance(until, multiplied):
+        for moment, requests, index in serve(until, multiplied):
             for x in requests:
                 self._left[x] -= 1
             if complete := [x for x in requests if self._left[x] == 0]:

@@ -40,6 +40,13 @@ def service_of(variant: Variant, cores: int, batch: int, percentile: float) -> S
     return Service(means, lognormal(variant.latency(cores, batch) / means[batch], percentile))
 
 
+def service_by_core(variant: Variant) -> Service:
+    """What a capacity says of a request on a core of its own: ``1 / core_rate`` seconds, always the same, as this fits
+    published capacities best (docs/simulation.md).
+    """
+    return Service((0.0, 1 / variant.core_rate), ())
+
+
 def lognormal(ratio: float, percentile: float) -> NDArray[np.float64]:
     """Factors of mean 1 that are ``ratio`` at ``percentile``, shape (POINTS,), or none where the ratio is at most 1."""
     spread = lognormal_spread(ratio, percentile)

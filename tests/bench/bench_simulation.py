@@ -18,7 +18,7 @@ from ipa_seldon.plan import Allocation
 from ipa_seldon.simulation.workload import pattern_rates
 from ipa_seldon.traces import read_trace
 from tests.simulation import closed_forms
-from tests.simulation.stages import pipeline, simulated
+from tests.simulation.stages import by_capacity, pipeline, simulated
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED_LOAD = ROOT / "../shared/data/twitter/bursty.csv"
@@ -55,6 +55,30 @@ def bench_speed(tell: Callable[[str], None], batch: int, rate: int) -> None:
     """Two stages of four replicas at 80 % of what they carry, with random service times."""
     speed = 300_000 / two_stages(300_000, batch, rate)
     tell(f"batch {batch}, {rate:4} requests/s: {speed:9,.0f} simulated/s (bar {SPEED:,})")
+
+
+@pytest.mark.parametrize(("load", "words"), [(0.8, "80 %"), (1.5, "150 %")])
+def bench_set(tell: Callable[[str], None], load: float, words: str) -> None:
+    """Five variants that share the load, each by its part of what they carry together; above it, requests look for
+    another variant, and are shed.
+    """
+    seconds = (0.04, 0.08, 0.1, 0.2, 0.26)
+    cores = (4, 4, 4, 4, 4)
+    rates = np.array(cores) / seconds
+    variants = tuple(by_capacity(f"v{k}", taken) for k, taken in enumerate(seconds))
+    plan = tuple(
+        Allocation(f"v{k}", 1, n, 1, float(rate / rates.sum()))
+        for k, (n, rate) in enumerate(zip(cores, rates, strict=True))
+    )
+    count = 200_000
+    arrivals = np.cumsum(np.random.default_rng(0).exponential(1 / (load * rates.sum()), count)).tolist()
+    begin = process_time()
+    serving = simulated(pipeline([Stage("s", variants)], slo=0.75), arrivals)
+    serving.apply({"s": plan})
+    serving.finish()
+    speed = count / (process_time() - begin)
+    missed = 1 - serving.answers().answered.mean()
+    tell(f"set of 5 at {words} of what they carry: {speed:9,.0f} simulated/s, {missed:.1%} shed")
 
 
 def bench_growth(tell: Callable[[str], None]) -> None:

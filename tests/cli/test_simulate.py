@@ -163,9 +163,26 @@ def test_wrong_input_is_one_line(
     assert said in err.strip().splitlines()[-1]
 
 
-def test_without_a_profile_nothing_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Capacities say nothing of single requests: one line names file and key."""
+def test_a_set_is_simulated_by_its_capacities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a profile; the variants share the load, hardly anybody is late; two runs print the same figures but for
+    the seconds.
+    """
     path = str(write(tmp_path, document_of_a_set()))
-    code, _, err = run(capsys, "-f", path, *PATTERN)
+    trace = tmp_path / "load.txt"
+    trace.write_text("40\n" * 120)
+    one, same = ({**figures(capsys, "-f", path, "--trace", str(trace)), "seconds": 0} for _ in range(2))
+    assert one == same
+    assert one["completed"] + one["late"] + one["dropped"] == one["requests"] > 4000
+    assert one["violation_ratio"] < 0.01
+    assert 0.6 < one["accuracy"] < 0.8
+    assert one["mean_cost"] >= 2
+
+
+def test_without_a_profile_an_algorithm_by_batches_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Capacities say nothing of batches: one line names file and key."""
+    path = str(write(tmp_path, document_of_a_set()))
+    code, _, err = run(capsys, "-f", path, *PATTERN, "--algorithm", "ipa")
     assert (code, err.count("\n")) == (2, 1)
     assert f"{path}: spec.profile: missing" in err

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed", exc_type=ImportError)
 
 from ipa_seldon.experiments.series import COLUMNS
-from tests.experiments.conftest import Workspace
+from tests.experiments.conftest import Workspace, pipeline_document
 from tests.waiting import wait_for
 
 
@@ -55,6 +55,30 @@ def test_a_second_time_nothing_runs(workspace: Workspace) -> None:
     found = rows(workspace.directory / "series" / f"{series[0]}.csv")
     assert tuple(found[0]) == COLUMNS
     assert len(found) == 60
+
+
+def test_a_set_without_a_profile_runs(workspace: Workspace) -> None:
+    """A pipeline of which only capacities are known, at a load that heavy does not carry alone; its set does, and a pod
+    that takes less makes the results old.
+    """
+    document = pipeline_document("one", ("first",))
+    document["spec"] |= {"algorithm": "infadapter", "infadapter": {"budget": 8}, "capacity": "capacity.csv"}
+    del document["spec"]["profile"]
+    workspace.write_pipeline(document)
+    capacities = workspace.path / "pipelines" / "capacity.csv"
+    header = "variant,cores,slo,capacity,load_time\n"
+    capacities.write_text(header + "light,2,2,30,1\nlight,8,2,120,1\nheavy,2,2,8,1\nheavy,8,2,32,1\n")
+    workspace.change("methods", {"set": {}, "heavy": {"algorithm": "vpa+", "baselines": {"variants": "heaviest"}}})
+    workspace.change("loads.wild", {"pattern": "steady-high", "scale": 48, "duration": "60s"})
+    only = ("--only", "pipeline=one,load=wild")
+    cells = {cell["method"]: cell["figures"] for cell in workspace.json(*only)["cells"]}
+    assert cells["heavy"]["accuracy"]["mean"] == pytest.approx(0.9)
+    assert cells["heavy"]["violation_ratio"]["mean"] > 0.05
+    assert 0.6 < cells["set"]["accuracy"]["mean"] < 0.9
+    assert cells["set"]["violation_ratio"]["mean"] < 0.01
+    assert cells["set"]["failed"]["mean"] == 0
+    capacities.write_text(capacities.read_text().replace("heavy,2,2,8", "heavy,2,2,7"))
+    assert workspace.json(*only)["executed"] == 4
 
 
 def test_a_changed_method_runs_its_cells_again(workspace: Workspace) -> None:

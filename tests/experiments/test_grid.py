@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.grid import Cell, code_version, expand, merged, read_experiment
+from ipa_seldon.traces import read_trace
 from tests.experiments.conftest import Workspace, pipeline_document
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +71,22 @@ def test_a_trace_is_used_where_it_is(workspace: Workspace) -> None:
     traced = expand(read_experiment(workspace.file), cell)[0]
     assert np.array_equal(traced.scenario.rates, np.arange(60) / 2)
     assert traced.key != pattern.key
+
+
+def test_a_load_is_a_window_of_a_long_trace(workspace: Workspace) -> None:
+    """One number a line, packed: the seconds from ``start`` on; another start is another load."""
+    (workspace.path / "long.txt.xz").write_bytes(lzma.compress("".join(f"{k}\n" for k in range(500)).encode()))
+    cell = {"pipeline": ["one"], "load": ["long"], "method": ["default"]}
+    keys = set()
+    for start, first in (("2m", 120), (30, 30)):
+        workspace.change("loads.long", {"trace": "long.txt.xz", "start": start, "duration": "60s"})
+        run = expand(read_experiment(workspace.file), cell)[0]
+        assert np.array_equal(run.scenario.rates, np.arange(first, first + 60))
+        keys.add(run.key)
+    assert len(keys) == 2
+    workspace.change("loads.long", {"trace": "long.txt.xz", "start": "9m"})
+    with pytest.raises(ConfigError, match=r"spec.loads.long: start: 540: accepted: below the 500 seconds"):
+        expand(read_experiment(workspace.file), cell)
 
 
 def test_the_key_follows_what_decides_the_result(workspace: Workspace) -> None:
@@ -133,14 +151,44 @@ def test_the_published_evaluation_expands() -> None:
     assert {len(run.scenario.rates) for run in runs} == {1200}
 
 
+def test_infadapters_evaluation_expands() -> None:
+    """Every method fits the service, whose file names no profile; each load is 20 minutes, of about the scale of the
+    trace where that is not there.
+    """
+    experiment = read_experiment(ROOT / "profiling" / "infadapter.yaml")
+    runs = expand(experiment)
+    assert len(runs) == 4 * 10 * 5
+    assert {run.cell.pipeline for run in runs} == {"resnet"}
+    assert {len(run.scenario.rates) for run in runs} == {1200}
+    means = {run.cell.load: float(run.scenario.rates.mean()) for run in runs}
+    windows = {"bursty": 98.2, "steady-low": 37.6, "steady-high": 89.8, "fluctuating": 147.9}
+    there = experiment.trace("bursty") is not None
+    assert means == pytest.approx(windows, rel=0.001 if there else 0.25)
+
+
+@pytest.mark.parametrize(
+    ("load", "damping"), [("bursty", 8), ("steady-low", 8), ("steady-high", 3), ("fluctuating", 8)]
+)
+def test_infadapters_windows_are_those_of_ipa_not_damped(load: str, damping: int) -> None:
+    """Whole requests of what remains after IPA's damping are those of the windows that IPA's experiment replays."""
+    damped, whole = (read_experiment(ROOT / "profiling" / f"{name}.yaml") for name in ("experiments", "infadapter"))
+    windows = [one.trace(load) for one in (damped, whole)]
+    if None in windows:
+        pytest.skip("the traces are not there")
+    cell = {"load": [load], "method": ["infadapter"]}
+    rates = expand(whole, cell)[0].scenario.rates
+    assert np.floor(rates / damping).tolist() == read_trace(str(windows[0]))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
         ("lods", {}, "spec.lods: unknown key; accepted: pipelines, loads, methods, overrides, seeds, simulation"),
-        ("loads.calm.scal", 1, "spec.loads.calm.scal: unknown key; accepted: trace, damping, pattern, scale, duration"),
+        ("loads.calm.scal", 1, "spec.loads.calm.scal: unknown key; accepted: trace, start, damping, pattern, scale"),
         ("loads.calm", {}, "accepted: trace, pattern, or both"),
         ("loads.calm", {"pattern": "ramp"}, "scale: accepted: requests/s at the peak, together with pattern"),
         ("loads.calm.damping", 2, "damping: accepted: together with trace"),
+        ("loads.calm.start", "5m", "start: accepted: together with trace"),
         ("loads.calm.pattern", "rampp", "spec.loads.calm: pattern: 'rampp' is unknown; accepted: steady-low"),
         ("loads.wild", {"trace": "gone.csv"}, "spec.loads.wild: "),
         ("seeds", [1, 1], "seeds: accepted: each seed once"),

@@ -51,7 +51,8 @@ def test_every_pipeline_and_load_is_drawn(finished: Workspace) -> None:
     assert sorted(path.stem for path in figures.glob("*.svg")) == sorted([*PAIRS, "decision-times"])
     for pair in PAIRS:
         words = texts(figures / f"{pair}.svg")
-        assert {"default", "fixed", "accuracy", "cost (cores)", "mean cost (cores)", "violations", "time (s)"} <= words
+        assert {"default", "fixed", "accuracy", "mean cost (cores)", "violations"} <= words
+        assert {"load (rps)", "p99 (s)", "accuracy loss", "cost (cores)", "time (s)"} <= words
         assert pair.replace("-", ", ") in words
         assert (figures / f"{pair}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert (figures / f"{pair}.png").stat().st_size > 20_000
@@ -91,20 +92,20 @@ def test_violations_are_bars(html: str, cells: dict[tuple[str, str, str], dict[s
 
 
 def test_curves_over_time_are_the_series(html: str, finished: Workspace) -> None:
-    """Accuracy and cores hold each value until the next; every second of the load is drawn."""
+    """p99, accuracy loss and cores hold each value until the next; every second of the load is drawn."""
     data = Page(html).charts()["time-two-wild"]["data"]
-    assert [trace["name"] for trace in data] == ["load", "default", "default", "fixed", "fixed"]
+    assert [trace["name"] for trace in data] == ["load", *["default"] * 3, *["fixed"] * 3]
     with (finished.directory / "series" / "two-wild-default.csv").open(newline="") as stream:
         seconds = list(csv.DictReader(stream))
     assert data[0]["y"] == [int(second["rps"]) for second in seconds]
-    for trace, column in ((data[1], "accuracy"), (data[2], "cores")):
+    for trace, column in zip(data[1:4], ("p99", "loss", "cores"), strict=True):
         held = dict(curve(trace))
-        drawn, value = [], 0.0
+        drawn, value = [], None
         for second in range(60):
             value = held.get(second, value)
             drawn.append(value)
-        assert drawn == [pytest.approx(float(second[column])) for second in seconds]
-        assert len(held) < 60
+        assert drawn == [pytest.approx(float(second[column])) if second[column] else None for second in seconds]
+    assert len(curve(data[3])) < 60
 
 
 def test_tables_have_every_cell_and_the_comparison(html: str) -> None:

@@ -39,10 +39,18 @@ def test_every_second_says_what_held_in_it(simulated: tuple[Scenario, SimulatedR
     assert [row["forecast"] for row in rows[:10]] == [None] * 10
     assert [rows[second]["forecast"] for second in (10, 19, 20, 59)] == [run.decisions[k].rate for k in (0, 0, 1, 4)]
     assert [row["accuracy"] for row in rows] == [pytest.approx(0.9 * 0.9)] * 60
+    assert [row["loss"] for row in rows] == [0.0] * 60  # nothing is more accurate
     ends, latencies = run.answers.finished[run.answers.answered], run.answers.latencies
     for second in (0, 17, 59):
         inside = latencies[(ends >= second) & (ends < second + 1)]
         assert rows[second]["p99"] == (pytest.approx(np.percentile(inside, 99)) if len(inside) else None)
+
+
+def test_the_loss_is_what_lacks_of_the_most_accurate(workspace: Workspace) -> None:
+    """Light variants at both stages, where heavy ones are more accurate."""
+    run = expand(read_experiment(workspace.file), {"pipeline": ["two"], "load": ["calm"], "method": ["fixed"]})[0]
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in series(run.scenario, simulate(run.scenario))]
+    assert [row["loss"] for row in rows] == [pytest.approx(0.9**2 - 0.6**2)] * 60
 
 
 def test_a_file_knows_its_seed(simulated: tuple[Scenario, SimulatedRun], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.simulate import Scenario, SimulatedRun, figures, flat, mean_cost, repeated, simulate
 from ipa_seldon.experiments.statistics import estimate
 from ipa_seldon.plan import allocated_cores
-from ipa_seldon.simulation.stage import Drop, Physics
+from ipa_seldon.simulation.physics import Drop, Physics
 from ipa_seldon.simulation.workload import pattern_rates
 from tests.test_config import document, write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,23 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Stage
 from ipa_seldon.plan import Allocation, Outcome, Plan
 from ipa_seldon.platforms.simulator import SimulatedPlatform
+from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests
-from ipa_seldon.simulation.stage import Physics
 from ipa_seldon.simulation.workload import pattern_rates, poisson_arrivals
 from ipa_seldon.telemetry.audit import AuditLog, read_audit_log
-from tests.simulation.stages import one, pipeline, variant
+from tests.simulation.stages import by_capacity, one, pipeline, variant
 from tests.test_config import changed, write
 
 PLAN = {"s": one("light", 1)}
 
 
 def platform(*arrivals: float, history: int = 5) -> SimulatedPlatform:
-    """One stage, ``light`` or ``heavy``, that serves ``arrivals`` with an SLO of 10 s."""
-    made = pipeline([Stage("s", (variant("light", 1.0), variant("heavy", 4.0, load_time=3.0)))], slo=10.0)
+    """One stage, ``light`` or ``heavy``, that serves ``arrivals`` with an SLO of 10 s; of ``measured`` only a capacity
+    is known, and of ``nothing`` that it has none.
+    """
+    nothing = replace(by_capacity("nothing", 1.0), core_rate=0.0)
+    variants = (variant("light", 1.0), variant("heavy", 4.0, load_time=3.0), by_capacity("measured", 1.0), nothing)
+    made = pipeline([Stage("s", variants)], slo=10.0)
     moments = np.array(arrivals, dtype=float)
     return SimulatedPlatform(made, Requests(moments, np.full(len(moments), 10.0)), Physics(), 0, history)
 
@@ -60,6 +65,20 @@ def test_the_plan_is_read_back() -> None:
     assert served.observe(20.0).plan == heavy
 
 
+def test_a_set_is_read_back_and_serves() -> None:
+    """Two variants that share, one of them known by its capacity alone; then one alone, and a set again."""
+    served = platform(*(0.5 * k for k in range(40)))
+    shared = {"s": (Allocation("light", 2, 1, 1, 0.75), Allocation("measured", 1, 7, 1, 0.25))}
+    served.apply(shared)
+    assert served.observe(1.0).plan == shared
+    served.apply(PLAN)
+    served.apply(shared)
+    assert served.observe(30.0).plan == shared
+    answers = served.simulated.answers()
+    assert answers.answered.all()
+    assert not answers.late.any()
+
+
 def test_remaining_budgets_are_those_of_who_waits() -> None:
     """Three requests at 0 with 10 s each, one replica that takes 1 s: at 1.5 one waits, with 8.5 s left."""
     served = platform(0.0, 0.0, 0.0)
@@ -75,8 +94,14 @@ def test_remaining_budgets_are_those_of_who_waits() -> None:
         ({"s": one("light", cores=5)}, "5 cores; profiled: 1, 2, 3, 4"),
         ({"s": one("light", replicas=0)}, "0 replicas"),
         ({"s": one("light", batch=0)}, "batch 0"),
-        ({"s": one("light") * 2}, "2 allocations"),
-        ({"s": ()}, "0 allocations"),
+        ({"s": one("light") * 2}, "light, light; accepted: each variant once"),
+        ({"s": ()}, "shares sum to 0; accepted: 1"),
+        ({"s": one("light") + one("heavy")}, "shares sum to 2; accepted: 1"),
+        ({"s": (Allocation("light", 1, 1, 1, 0.4), Allocation("heavy", 1, 1, 1, 0.5))}, "shares sum to 0.9"),
+        ({"s": (Allocation("light", 1, 1, 1, 1.5), Allocation("heavy", 1, 1, 1, -0.5))}, "share 1.5; accepted: 0 to 1"),
+        ({"s": one("measured", cores=0)}, "1 replicas of 0 cores"),
+        ({"s": one("measured", batch=2)}, "batch 2; accepted: 1 on cores without a profile"),
+        ({"s": one("nothing", cores=2)}, "2 cores; profiled: none"),
     ],
 )
 def test_a_plan_of_something_else_is_refused(plan: Plan, said: str) -> None:

@@ -8,13 +8,22 @@ import numpy as np
 
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation
+from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
-from ipa_seldon.simulation.stage import Physics
 
 
 def variant(name: str, seconds: float, accuracy: float = 0.5, load_time: float = 0.0) -> Variant:
     """A variant on 1 to 4 cores whose batches take ``seconds``."""
     return Variant(name, accuracy, 1, (1, 2, 3, 4), lambda *_: seconds, lambda _, batch: batch / seconds, load_time)
+
+
+def by_capacity(name: str, seconds: float, accuracy: float = 0.5, load_time: float = 0.0) -> Variant:
+    """A variant of which only a capacity is known: a core takes ``seconds`` per request."""
+
+    def unknown(cores: int, batch: int) -> float:
+        raise KeyError(f"no measurement on {cores} cores, batch {batch}")
+
+    return Variant(name, accuracy, 1, (), unknown, unknown, load_time, lambda cores: 0.8 * cores / seconds, 1 / seconds)
 
 
 def one(name: str, replicas: int = 1, cores: int = 1, batch: int = 1) -> tuple[Allocation]:

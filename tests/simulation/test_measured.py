@@ -9,9 +9,9 @@ import pytest
 
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation
+from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Answers, Requests, SimulatedPipeline
 from ipa_seldon.simulation.service import Service, measured_service
-from ipa_seldon.simulation.stage import Physics
 
 PROFILED = 3.0
 """Seconds of a batch by the profile."""

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.simulation.engine import NEVER
+from ipa_seldon.simulation.physics import Drop, Physics
 from ipa_seldon.simulation.pipeline import Answers, SimulatedPipeline
-from ipa_seldon.simulation.stage import Drop, Physics
 from tests.simulation.reference import Reference, ReferenceQueue
 from tests.simulation.stages import one, pipeline, simulated, variant
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation
+from ipa_seldon.simulation.physics import Drop, Physics
 from ipa_seldon.simulation.pipeline import SimulatedPipeline
-from ipa_seldon.simulation.stage import Drop, Physics
 from tests.simulation.stages import one, pipeline, simulated, variant
 
 LOAD_TIME, STARTUP = 3.0, 2.0
