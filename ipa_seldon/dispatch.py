@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping
+from typing import Generic, TypeVar
 
+Name = TypeVar("Name", bound=Hashable)
 FINEST = 1e-9
-"""Of a weight, so that sums of them are exact."""
+"""Of the sum of the weights, so that sums of credit are exact."""
 
 
-class RoundRobin:
+class RoundRobin(Generic[Name]):
     """Smooth weighted round robin, as nginx does it: each turn everyone gains its weight, and who has most pays the sum
-    of all. ``weights`` are >= 0, at least one; where all are 0, turns are equal. Equals take turns in their order.
+    of all. ``weights`` are >= 0 and not to scale. Equals take turns in their order.
 
-    After n turns each has had its part of them to within one for each of the others, and its turns lie evenly.
+    Of any ``sum(weights)`` turns in a row from the start everyone gets exactly its weight, spread as evenly as can be.
     """
 
-    def __init__(self, weights: Sequence[float]) -> None:
-        whole = [round(weight / FINEST) for weight in weights]
-        self._weights = whole if any(whole) else [1] * len(whole)
-        self._total = sum(self._weights)
-        self._gained = [0] * len(self._weights)
+    def __init__(self, weights: Mapping[Name, float]) -> None:
+        unit = FINEST * sum(weights.values()) or 1.0
+        self.weights = dict(weights)
+        self._whole = {name: round(weight / unit) for name, weight in weights.items()}
+        self._credit = dict.fromkeys(weights, 0)
+        self._everyone = self._eligible(self._whole)
 
-    def turn(self) -> int:
-        """The index of the next one; never one without weight beside others that have some."""
-        gained, best, most = self._gained, 0, 0
-        for index, weight in enumerate(self._weights):
-            gained[index] += weight
-            if gained[index] > most:
-                best, most = index, gained[index]
-        gained[best] -= self._total
-        return best
+    def turn(self, healthy: Collection[Name] | None = None) -> Name:
+        """Whose turn it is, among the ``healthy`` where that is told.
+
+        Without weight nobody has one beside others that have some. Where none of the healthy has any weight they take
+        turns in equal parts, and where none is healthy, all do.
+        """
+        weights = self._everyone if healthy is None else self._among(healthy)
+        credit = self._credit
+        for name, weight in weights.items():
+            credit[name] += weight
+        chosen = max(weights, key=credit.__getitem__)
+        credit[chosen] -= sum(weights.values())
+        return chosen
+
+    def _among(self, healthy: Collection[Name]) -> Mapping[Name, int]:
+        return self._eligible({name: weight for name, weight in self._whole.items() if name in healthy} or self._whole)
+
+    @staticmethod
+    def _eligible(weights: Mapping[Name, int]) -> Mapping[Name, int]:
+        return {name: weight for name, weight in weights.items() if weight} or dict.fromkeys(weights, 1)

@@ -1,10 +1,10 @@
-"""Which version of a stage a request goes to: shares of the requests, kept as evenly as can be. Pure."""
+"""By which weights the requests of each stage are shared, as a client states it. Pure."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.protocol import RefusedError
@@ -14,32 +14,6 @@ WHOLE = "*"
 
 Table = Mapping[str, Mapping[str, float]]
 """Stage -> version -> weight; a stage that is not in it has only WHOLE."""
-
-
-class RoundRobin:
-    """Smooth weighted round robin, as nginx has it: of any ``sum(weights)`` turns in a row from the start every version
-    gets exactly its weight, spread as evenly as the weights allow. ``weights`` are 0 or more and not to scale.
-    """
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.weights = dict(weights)
-        self._credit = dict.fromkeys(weights, 0.0)
-
-    def turn(self, healthy: Collection[str]) -> str:
-        """Whose turn it is among the ``healthy``; a version of weight 0 has none, unless there is no other."""
-        weights = self._eligible(healthy)
-        for version, weight in weights.items():
-            self._credit[version] += weight
-        chosen = max(weights, key=self._credit.__getitem__)
-        self._credit[chosen] -= sum(weights.values())
-        return chosen
-
-    def _eligible(self, healthy: Collection[str]) -> Mapping[str, float]:
-        """Those that take turns, and their weights: the healthy ones; if none of them has a weight, in equal parts; if
-        none is healthy, all.
-        """
-        able = {version: weight for version, weight in self.weights.items() if version in healthy} or self.weights
-        return {version: weight for version, weight in able.items() if weight} or dict.fromkeys(able, 1.0)
 
 
 def read_table(body: bytes, graph: Graph) -> Table:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ipa_seldon.gateway.dispatch import WHOLE, RoundRobin, Table
+from ipa_seldon.dispatch import RoundRobin
+from ipa_seldon.gateway.dispatch import WHOLE, Table
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import RefusedError
@@ -17,7 +18,7 @@ from ipa_seldon.specs.triton import set_model
 class _Sharing:
     """Who shares the requests of a stage, by version."""
 
-    turns: RoundRobin
+    turns: RoundRobin[str]
     models: dict[str, Model]
 
 

@@ -19,7 +19,7 @@ class Spread:
     def __init__(self, stations: Sequence[Station], shares: Sequence[float], now: float) -> None:
         self._stations = stations
         self._shares = shares
-        self._turns = RoundRobin(shares)
+        self._turns = RoundRobin(dict(enumerate(shares)))
         self._now = now
 
     def advance(self, until: float, coming: Sequence[Batch]) -> list[Batch]:
