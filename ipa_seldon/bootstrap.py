@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, UNDAMPED, Algorithm, Baselines, SetSettings, Settings
+from ipa_seldon.algorithms import (
+    ALGORITHMS,
+    BY_CAPACITY,
+    UNDAMPED,
+    WITH_SETS,
+    Algorithm,
+    Baselines,
+    SetSettings,
+    Settings,
+)
 from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
@@ -64,6 +73,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         baselines=Baselines(**dict(spec.baselines)),
         constraint=_constraint(spec.objective),
         sets=SetSettings(**dict(spec.infadapter)),
+        quantum=spec.sets.quantum,
     )
 
 
@@ -98,7 +108,9 @@ def build_trade(config: Config, algorithm: str | None = None, solver: str | None
     name = algorithm or config.spec.algorithm
     built = _undamped(config, name, replace(algorithm_settings(config, solver), constraint=None))
     if not isinstance(built, Ipa):
-        raise ConfigError(f"{config.path}: algorithm {name!r} has no frontier; accepted: ipa, or a restriction of it")
+        raise ConfigError(
+            f"{config.path}: algorithm {name!r} has no frontier; accepted: ipa, ipa-sets, or a restriction of ipa"
+        )
     return built
 
 
@@ -182,6 +194,24 @@ def seldon_spec(config: Config) -> SeldonSpec:
     if config.spec.seldon is None:
         raise ConfigError(f"{config.path}: spec.seldon: missing; accepted: at least model_uri")
     return config.spec.seldon
+
+
+def build_seldon_algorithm(config: Config, algorithm: str | None = None, solver: str | None = None) -> Algorithm:
+    """As ``build_algorithm``; ConfigError where it plans sets of variants that Seldon Core would not run: it shares
+    requests among whole predictors.
+    """
+    name, predictor = algorithm or config.spec.algorithm, seldon_spec(config).predictor
+    if name in WITH_SETS and predictor is not None:
+        if len(config.pipeline.stages) > 1:
+            raise ConfigError(
+                f"{config.path}: spec.algorithm: {name!r}: accepted under Seldon Core: for a pipeline of one stage, or "
+                "ipa; the local platform and the simulator run sets of variants in every stage"
+            )
+        raise ConfigError(
+            f"{config.path}: spec.seldon.predictor: {predictor!r}: accepted with algorithm {name!r}: null, "
+            "a predictor for each variant"
+        )
+    return build_algorithm(config, algorithm, solver)
 
 
 def seldon_documents(config: Config, plan: Plan) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from functools import cached_property
 from math import exp
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation
@@ -21,7 +20,6 @@ from ipa_seldon.queueing import Queue, Queueing, batch_wait, lognormal_spread, t
 _SWAYAM_FACTOR = 5.0
 _LOWEST_RANK = 0.05  # IPA v3: the lowest rank is lifted so that a product of ranks is never 0
 _SPARES = (0, 1, 2, 3)  # replicas beyond the fewest that carry the load: they shorten the wait
-_MANY = 48  # rows from which grouping pays
 _SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the division says
 
 
@@ -79,21 +77,21 @@ class StageOptions:
         """
         return self.latency + batch_wait(self.batch, rate * self.stage.rate)
 
-    def starting(self, replicas: Floats, running: Allocation | None) -> Floats:
+    def starting(self, replicas: Floats, running: Sequence[Allocation]) -> Floats:
         """Core-seconds of start-up, shape (k,), that each candidate on ``replicas`` takes beside what is ``running``:
-        replicas of another variant or size start anew.
+        replicas of another variant or size start anew. Where nothing runs there is no switch, and none.
         """
-        if running is None:
-            return np.zeros(len(self.batch))
-        alike = self.cores == running.cores
-        alike &= np.array([variant.name == running.variant for variant in self.variants])
-        created = replicas - np.where(alike, np.minimum(replicas, running.replicas), 0.0)
+        created = replicas.copy() if running else np.zeros(len(self.batch))
+        for allocation in running:
+            alike = self.cores == allocation.cores
+            alike &= np.array([variant.name == allocation.variant for variant in self.variants])
+            created -= np.where(alike, np.minimum(replicas, allocation.replicas), 0.0)
         seconds: Floats = created * self.cores * np.array([variant.load_time for variant in self.variants])
         return seconds
 
-    def allocation(self, row: int, replicas: float) -> Allocation:
-        """The candidate in that row, as a plan states it."""
-        return Allocation(self.variants[row].name, int(replicas), int(self.cores[row]), int(self.batch[row]))
+    def allocation(self, row: int, replicas: float, share: float = 1.0) -> Allocation:
+        """The candidate in that row, as a plan states it, with its ``share`` of the load."""
+        return Allocation(self.variants[row].name, int(replicas), int(self.cores[row]), int(self.batch[row]), share)
 
     @cached_property
     def _rows(self) -> Mapping[tuple[str, int, int], int]:
@@ -186,35 +184,3 @@ def _ranks(stage: Stage) -> Mapping[str, float]:
         return {variant.name: 1.0 for variant in stage.variants}
     rank = {accuracy: max(k / (len(ordered) - 1), _LOWEST_RANK) for k, accuracy in enumerate(ordered)}
     return {variant.name: rank[variant.accuracy] for variant in stage.variants}
-
-
-def undominated(criteria: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
-    """Rows that no other row beats: each array, shape (k,), holds one criterion, smaller is better.
-
-    Of equal rows the first stays.
-    """
-    if len(criteria) == 2:
-        return _undominated_pairs(*criteria)
-    rows = np.arange(len(criteria[0]))
-    if len(rows) > _MANY:
-        # Rows that are equal in one criterion need to be compared in the others alone, and few of them are left.
-        few = min(range(len(criteria)), key=lambda k: len(np.unique(criteria[k])))
-        rest = [values for k, values in enumerate(criteria) if k != few]
-        groups = [np.flatnonzero(criteria[few] == value) for value in np.unique(criteria[few])]
-        rows = np.sort(np.concatenate([group[undominated([c[group] for c in rest])] for group in groups]))
-    values = np.stack([values[rows] for values in criteria])
-    order = np.lexsort(values[::-1])
-    sorted_values = values[:, order]
-    better_or_equal = (sorted_values[:, :, None] <= sorted_values[:, None, :]).all(axis=0)
-    # In lexicographic order only an earlier row can beat a later one, and of equals the earlier stays.
-    beaten = np.triu(better_or_equal, k=1).any(axis=0)
-    return np.sort(rows[order[~beaten]])
-
-
-def _undominated_pairs(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.intp]:
-    """As ``undominated``, for two criteria: in lexicographic order a row must set a new low in the second."""
-    order = np.lexsort((other, one))
-    lows = np.minimum.accumulate(other[order])
-    kept = np.ones(len(order), dtype=bool)
-    kept[1:] = lows[1:] < lows[:-1]
-    return np.sort(order[kept])

@@ -170,6 +170,20 @@ class InfAdapterSpec(Document):
         return self
 
 
+class SetsSpec(Document):
+    """What ``algorithm: ipa-sets`` runs: variants of a stage share its load in multiples of ``quantum``, which is 1
+    divided by a whole number.
+    """
+
+    quantum: Annotated[float, Field(ge=0.01, le=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _whole_shares(self) -> Self:
+        if abs(1 / self.quantum - round(1 / self.quantum)) > 1e-6:
+            raise ValueError(f"quantum: {self.quantum}: accepted: 1 divided by a whole number: 0.05, 0.1, 0.25")
+        return self
+
+
 class GraphNode(Document):
     """A node of the DAG. A node may appear under several parents; its children are those of all its appearances."""
 
@@ -245,6 +259,7 @@ class PipelineSpec(Document):
     limits: LimitsSpec = LimitsSpec()
     baselines: BaselinesSpec = BaselinesSpec()
     infadapter: InfAdapterSpec = InfAdapterSpec()
+    sets: SetsSpec = SetsSpec()
     graph: GraphNode
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.bootstrap import build_algorithm, build_trade, first_plan, repository_of, time_shared
+from ipa_seldon.bootstrap import (
+    build_algorithm,
+    build_seldon_algorithm,
+    build_trade,
+    first_plan,
+    repository_of,
+    time_shared,
+)
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.plan import Allocation, Observation, allocated_cores
@@ -58,7 +65,7 @@ def test_damping_leaves_alone_what_holds_still_by_itself(tmp_path: Path) -> None
     assert scaled.plan["crop"][0].replicas == 3
 
 
-@pytest.mark.parametrize("algorithm", ["ipa", "fa2-low", "rim", "static", "hpa"])
+@pytest.mark.parametrize("algorithm", ["ipa", "fa2-low", "rim", "static", "hpa", "ipa-sets"])
 def test_a_budget_below_the_fewest_replicas_is_refused(tmp_path: Path, algorithm: str) -> None:
     """Base allocations may need more cores than the profile's least: one line with file, key and the least budget."""
     profile = PROFILE + "".join(f"1,crop,{v},30,2,0.05,\n1,crop,{v},50,4,0.03,\n" for v in ("yolov5n", "yolov5s"))
@@ -108,6 +115,26 @@ def test_a_budget_below_one_pod_is_refused(tmp_path: Path) -> None:
     content["spec"]["limits"]["cores"] = 8
     with pytest.raises(ConfigError, match=r"spec\.capacity: no variant takes any load on 4 to 8 cores"):
         build_algorithm(read_config(write(tmp_path, content, capacity=nothing)))
+
+
+@pytest.mark.parametrize("algorithm", ["infadapter", "ipa-sets"])
+def test_seldon_core_runs_sets_in_predictors_of_one_stage(tmp_path: Path, algorithm: str) -> None:
+    """Sets of several stages, or in one predictor, are refused in a line that says where else; one variant is not."""
+    content = document()
+    content["spec"] |= {"algorithm": algorithm, "seldon": {"model_uri": "gs://bucket/video"}}
+    several = read_config(write(tmp_path, content))
+    line = rf"pipeline\.yaml: spec\.algorithm: '{algorithm}': accepted under Seldon Core: for a pipeline of one stage"
+    with pytest.raises(ConfigError, match=line):
+        build_seldon_algorithm(several)
+    assert first_plan(build_seldon_algorithm(several, "ipa"))
+    one = document_of_a_set()
+    one["spec"] |= {"algorithm": algorithm, "profile": "video.csv", "seldon": content["spec"]["seldon"]}
+    profile = PROFILE + "1,classification,heavy,9,1,0.1,\n1,classification,light,19,1,0.05,\n"
+    line = rf"spec\.seldon\.predictor: 'default': accepted with algorithm '{algorithm}': null"
+    with pytest.raises(ConfigError, match=line):
+        build_seldon_algorithm(read_config(write(tmp_path, one, profile)))
+    one["spec"]["seldon"]["predictor"] = None
+    assert first_plan(build_seldon_algorithm(read_config(write(tmp_path, one, profile))))
 
 
 def test_a_trade_has_neither_constraint_nor_damping(tmp_path: Path) -> None:

@@ -335,6 +335,25 @@ def test_a_set_that_cannot_be_sized(tmp_path: Path, section: dict[str, Any], lin
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("quantum", "line"),
+    [
+        (0.3, "sets.quantum: 0.3: accepted: 1 divided by a whole number"),
+        (0, "sets.quantum: 0: accepted: greater than or equal to 0.01"),
+        (2, "sets.quantum: 2: accepted: less than or equal to 1"),
+        ("half", "sets.quantum: 'half': accepted: a valid number"),
+    ],
+)
+def test_shares_that_do_not_make_a_whole(tmp_path: Path, quantum: object, line: str) -> None:
+    """A quantum of which no whole number is the load is one line; a third is one as far as it can be written."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, changed("spec.sets", {"quantum": quantum})))
+    assert f"{tmp_path / 'pipeline.yaml'}: spec.{line}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    third = read_config(write(tmp_path, changed("spec.sets", {"quantum": 0.33333333})))
+    assert third.spec.sets.quantum == pytest.approx(1 / 3)
+
+
 def test_a_shared_node_keeps_the_children_of_all_its_appearances(tmp_path: Path) -> None:
     """A DAG is written as a tree in which a node may appear under several parents."""
     content = changed(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ipa_seldon.bootstrap import build_algorithm
-from ipa_seldon.config import Config
+from ipa_seldon.config import Config, read_config
 from ipa_seldon.options import allowed_batches, base_allocations
 from ipa_seldon.plan import Observation, Status
 from tests.scripts import load_script
@@ -217,3 +217,16 @@ def test_unmeasured_cores_take_the_cautious_fraction() -> None:
     assert made[1, 1] == (pytest.approx(2.0), pytest.approx(0.5), False)
     assert made[2, 1] == (1.0, 1.0, True)
     assert made[4, 1] == (pytest.approx(0.625 / 0.75), pytest.approx(0.75 / 0.625), False)
+
+
+def test_a_set_uses_the_core_that_one_variant_cannot() -> None:
+    """The README's example: on as many cores as IPA's plan, a better detector takes the requests that one core of it
+    carries within the SLO.
+    """
+    config = read_config(ROOT / "manifests" / "pipelines" / "video" / "pipeline.yaml")
+    nothing = Observation(time=0.0, arrivals=(), plan={})
+    one, many = (build_algorithm(config, name).decide(20.0, nothing) for name in ("ipa", "ipa-sets"))
+    assert (one.cost, round(one.accuracy, 3)) == (3, 0.319)
+    assert (many.cost, round(many.accuracy, 3)) == (3, 0.342)
+    assert [(a.variant, a.share) for a in many.plan["crop"]] == [("yolov5s", 0.3), ("yolov5n", 0.7)]
+    assert many.status is Status.OPTIMAL

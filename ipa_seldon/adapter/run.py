@@ -17,7 +17,7 @@ from ipa_seldon.adapter.loop import PipelineLoop
 from ipa_seldon.adapter.service import Service
 from ipa_seldon.adapter.sources import Source, config_maps, files
 from ipa_seldon.asgi import listen, serve_process
-from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds, seldon_platform, seldon_spec
+from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, history_seconds, seldon_platform, seldon_spec
 from ipa_seldon.cluster.api import Call, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
@@ -72,7 +72,7 @@ class Adapter:
         if self._settings.audit is not None:
             path = self._settings.audit / f"{config.name}.jsonl"
             listeners.append(self._logs.enter_context(AuditLog(path, config, self._settings.algorithm)))
-        decider = build_algorithm(config, self._settings.algorithm, self._settings.solver)
+        decider = build_seldon_algorithm(config, self._settings.algorithm, self._settings.solver)
         controller = build_controller(config, platform, decider, listeners)
         return PipelineLoop(controller, platform, config.spec.interval, self.lease, self.metrics, self._say)
 

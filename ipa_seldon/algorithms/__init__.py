@@ -24,6 +24,7 @@ ALGORITHMS: Mapping[str, str] = {
     "vpa": "ipa_seldon.algorithms.singles:vpa",
     "vpa+": "ipa_seldon.algorithms.singles:vpa_plus",
     "model-switching": "ipa_seldon.algorithms.singles:model_switching",
+    "ipa-sets": "ipa_seldon.algorithms.ipa_sets:ipa_sets",
 }
 
 UNDAMPED = frozenset({"static", "hpa", "vpa"})
@@ -34,6 +35,9 @@ BY_CAPACITY = frozenset({"infadapter", "vpa", "vpa+", "model-switching"})
 
 Peak = Literal["ignored", "within-budget"]
 """Whether the pods of both sides of a transition must fit the budget of a set together."""
+
+WITH_SETS = frozenset({"infadapter", "ipa-sets"})
+"""Algorithms whose stages may run several variants at once."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ class SetSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an algorithm is built with, beside the pipeline. A ``constraint`` takes the place of alpha, beta."""
+    """What an algorithm is built with, beside the pipeline. A ``constraint`` takes the place of alpha, beta.
+    ``quantum``: shares of ``ipa-sets`` are multiples of it; 1 / quantum is whole.
+    """
 
     solver: Solver
     measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
@@ -81,6 +87,7 @@ class Settings:
     baselines: Baselines = field(default_factory=Baselines)
     constraint: CostAtMost | AccuracyAtLeast | None = None
     sets: SetSettings = field(default_factory=SetSettings)
+    quantum: float = 0.05
 
 
 class Algorithm(Protocol):

@@ -4,72 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf, prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_seldon.algorithms import Settings
+from ipa_seldon.algorithms.candidates import (
+    ANY_PRICE,
+    Bounds,
+    Candidates,
+    Columns,
+    Demand,
+    MakeCandidates,
+    Offers,
+    OneVariant,
+    Price,
+    StageWorth,
+    stage_worth,
+)
 from ipa_seldon.algorithms.frontier import FrontierPoint, frontier, frontier_points, reaches
 from ipa_seldon.algorithms.goals import CostAtMost, Goal, Weighted
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import binding, runner_up
-from ipa_seldon.options import Choices, StageOptions, Weights, prepare, undominated
+from ipa_seldon.options import Choices, Weights, prepare
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
-from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
+from ipa_seldon.plan import Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
+from ipa_seldon.programs import AccuracyMeasure, MultipleChoice
 
+_ANY = Weights(alpha=0.0, beta=1.0, delta=0.0)  # whether there is a plan at all
 _THRIFTY = Weights(alpha=1e-6, beta=1.0, delta=1e-9)  # the cheapest plan; accuracy decides among equals
+_SLACK = 1e-9  # sums of latencies carry rounding errors
+_CLOSE = 1e-7  # loads this close, as a fraction, count as equal
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What a plan must carry: ``rate`` pipeline requests/s, of ``offered`` that arrive. ``overload``: more arrives than
-    any plan can carry within the SLO. A switch starts from what is ``running``. ``trades``: every trade of accuracy for
-    cores counts, whatever the weights.
-    """
-
-    rate: float
-    offered: float
-    slo: float
-    weights: Weights
-    running: Plan
-    overload: bool = False
-    trades: bool = False
-
-
-@dataclass(frozen=True)
-class Columns:
-    """All options of one stage under one demand, as arrays of shape (k,); ``within`` marks those inside the limits."""
-
-    replicas: Floats
-    accuracy: Floats
-    penalty: Floats
-    latency: Floats
-    cores: Floats
-    within: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The undominated options of every stage under one demand: ``rows[t]`` are rows of the stage's prepared options,
-    ``columns`` describes all of them, ``problem`` (over the rows) is what a solver takes.
-    """
+class Question:
+    """What every stage offers under one demand: ``problem`` is what a solver takes, over the ``offers``."""
 
     demand: Demand
-    rows: tuple[NDArray[np.intp], ...]
-    columns: tuple[Columns, ...]
+    stages: tuple[Candidates, ...]
+    offers: tuple[Offers, ...]
     problem: MultipleChoice
 
 
 class Ipa:
     """Maximises ``alpha * accuracy - beta * cores - delta * batches``, or meets the constraint that takes its place,
-    under the SLO on every path and the budget.
+    under the SLO on every path and the budget. ``candidates`` makes what the stages could run.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, candidates: MakeCandidates = OneVariant) -> None:
         self.goal: Goal = settings.constraint or Weighted(settings.weights)
         self.pipeline = self.goal.limited(pipeline)
         self.settings = settings
+        self._make_candidates = candidates
         self.options = prepare(pipeline, Choices(settings.measure, settings.variable_cores, settings.queueing))
         index = {stage.name: t for t, stage in enumerate(pipeline.stages)}
         self.paths = tuple(tuple(index[name] for name in path) for path in pipeline.paths)
@@ -86,18 +73,18 @@ class Ipa:
         goal = self.goal
         weights = self._traded if goal.trades else self.settings.weights
         demand = Demand(rate, rate, self.pipeline.slo, weights, observation.plan, trades=goal.trades)
-        candidates = self._candidates(demand)
-        choice = None if candidates is None else goal.choose(candidates.problem, self.settings.solver)
-        if candidates is None or choice is None:
+        question = self._question(demand)
+        choice = None if question is None else goal.choose(question.problem, self.settings.solver)
+        if question is None or choice is None:
             return self._degraded(rate)
-        proposal = self._price(self._plan(candidates, choice), rate)
+        proposal = self._price(self._plan(question, choice), rate)
         if not reaches(proposal.accuracy, goal.floor):
             reason = f"no plan within the limits is accurate enough at {rate:.4g} requests/s: {proposal.reason}"
             return replace(proposal, reason=reason, why={"binding": "accuracy", "runner_up": None})
-        second = runner_up(goal.ordered(candidates.problem), choice, self._summed(goal.floor))
+        second = runner_up(goal.ordered(question.problem), choice, self._summed(goal.floor))
         why = {
-            "binding": self._binding(candidates, choice),
-            "runner_up": second and plan_to_json(self._plan(candidates, second)),
+            "binding": self._binding(question, choice),
+            "runner_up": second and plan_to_json(self._plan(question, second)),
         }
         return replace(proposal, why=why)
 
@@ -105,11 +92,11 @@ class Ipa:
         """The plans within the limits that carry ``rate`` requests/s and that no other one beats in both accuracy and
         cost, the cheapest first; none where the load is infeasible.
         """
-        candidates = self._candidates(Demand(rate, rate, self.pipeline.slo, self._traded, {}, trades=True))
-        if candidates is None:
+        question = self._question(Demand(rate, rate, self.pipeline.slo, self._traded, {}, trades=True))
+        if question is None:
             return ()
-        choices = list(frontier(candidates.problem, self.settings.solver))
-        return frontier_points([self._price(self._plan(candidates, choice), rate) for choice in reversed(choices)])
+        choices = list(frontier(question.problem, self.settings.solver))
+        return frontier_points([self._price(self._plan(question, choice), rate) for choice in reversed(choices)])
 
     @property
     def _traded(self) -> Weights:
@@ -118,54 +105,52 @@ class Ipa:
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """The worth of ``plan`` at ``rate``; None when a stage is missing or runs what is not in the profile."""
-        for options in self.options:
-            allocations = plan.get(options.stage.name, ())
-            if len(allocations) != 1 or options.row(allocations[0]) is None:
-                return None
-        return self._price(plan, rate)
+        worths = self._worths(plan, rate)
+        return None if worths is None else self._priced(plan, worths, rate)
 
-    def _candidates(self, demand: Demand) -> Candidates | None:
-        """The options that carry the demand within the limits; None when a stage has none."""
-        columns = tuple(self._columns(options, demand) for options in self.options)
-        if not all(column.within.any() for column in columns):
+    def _question(self, demand: Demand) -> Question | None:
+        """What carries the demand within the limits; None when a stage has nothing."""
+        prices = [self._price_of_accuracy(t, demand) for t in range(len(self.options))]
+        stages = tuple(
+            self._make_candidates(options, demand, price) for options, price in zip(self.options, prices, strict=True)
+        )
+        offers = tuple(
+            candidates.within(most)
+            for candidates, most in zip(stages, self._rooms([stage.least for stage in stages], demand.slo), strict=True)
+        )
+        if not all(len(offer.columns.cores) for offer in offers):
             return None
-        rows = tuple(self._undominated(column, demand) for column in columns)
-        return Candidates(demand, rows, columns, self._problem(columns, rows, demand))
+        return Question(demand, stages, offers, self._problem([offer.columns for offer in offers], demand))
 
-    def _columns(self, options: StageOptions, demand: Demand) -> Columns:
-        replicas = options.replicas(demand.rate)
-        cores = replicas * options.cores
-        budget = np.inf if self.pipeline.cores is None else self.pipeline.cores
-        weights = demand.weights
-        penalty = weights.beta * cores + weights.delta * options.batch
-        if weights.switching:
-            running = next(iter(demand.running.get(options.stage.name, ())), None)
-            penalty = penalty + weights.switching * options.starting(replicas, running)
-        return Columns(
-            replicas=replicas,
-            accuracy=options.accuracy,
-            penalty=penalty,
-            latency=options.filling(demand.offered) if demand.overload else options.delay(demand.offered, replicas),
-            cores=cores,
-            within=(replicas <= options.stage.max_replicas) & (cores <= budget),
+    def _price_of_accuracy(self, stage: int, demand: Demand) -> Price:
+        """By what the other stages' accuracies can multiply the worth of the accuracy of the stage of that index."""
+        if demand.trades:
+            return ANY_PRICE
+        alpha = self._alpha(demand)
+        if not self._is_product:
+            return Price(alpha, alpha)
+        others = [options.accuracy for t, options in enumerate(self.options) if t != stage]
+        return Price(
+            alpha * prod(float(accuracy.min()) for accuracy in others),
+            alpha * prod(float(accuracy.max()) for accuracy in others),
         )
 
-    def _undominated(self, column: Columns, demand: Demand) -> NDArray[np.intp]:
-        """Rows within the limits that no other one beats in latency, in worth and, under a budget, in cores."""
-        alpha = self._alpha(demand)
-        keep = np.flatnonzero(column.within)
-        accuracy, penalty = column.accuracy[keep], column.penalty[keep]
-        worth = [-accuracy, penalty] if self._is_product or demand.trades else [penalty - alpha * accuracy]
-        cores = [column.cores[keep]] if demand.trades or self.pipeline.cores is not None else []
-        return keep[undominated([column.latency[keep], *worth, *cores])]
+    def _rooms(self, least: Sequence[Bounds], slo: float) -> list[Bounds]:
+        """What is left to each stage where every other one takes the ``least`` it can."""
+        cores = sum(bounds.cores for bounds in least)
+        rooms = []
+        for t, own in enumerate(least):
+            others = [sum(least[s].latency for s in path if s != t) for path in self.paths if t in path]
+            left = inf if self.pipeline.cores is None else self.pipeline.cores - (cores - own.cores)
+            rooms.append(Bounds(slo - max(others) + _SLACK, left))
+        return rooms
 
-    def _problem(self, columns: Sequence[Columns], rows: Sequence[NDArray[np.intp]], demand: Demand) -> MultipleChoice:
-        pairs = list(zip(columns, rows, strict=True))
+    def _problem(self, columns: Sequence[Columns], demand: Demand) -> MultipleChoice:
         return MultipleChoice(
-            accuracy=tuple(column.accuracy[keep] for column, keep in pairs),
-            penalty=tuple(column.penalty[keep] for column, keep in pairs),
-            latency=tuple(column.latency[keep] for column, keep in pairs),
-            cores=tuple(column.cores[keep] for column, keep in pairs),
+            accuracy=tuple(column.accuracy for column in columns),
+            penalty=tuple(column.penalty for column in columns),
+            latency=tuple(column.latency for column in columns),
+            cores=tuple(column.cores for column in columns),
             paths=self.paths,
             slo=demand.slo,
             alpha=self._alpha(demand),
@@ -191,45 +176,45 @@ class Ipa:
         constraint = self.settings.constraint
         return "cost" if isinstance(constraint, CostAtMost) and constraint.cores == self.pipeline.cores else "cores"
 
-    def _binding(self, candidates: Candidates, choice: Sequence[int]) -> str:
-        """The constraint that keeps a better plan out, among all options, those beyond the limits included."""
-        every = [np.arange(len(column.within)) for column in candidates.columns]
-        chosen = [int(rows[k]) for rows, k in zip(candidates.rows, choice, strict=True)]
-        allowed = [
-            column.replicas <= options.stage.max_replicas
-            for column, options in zip(candidates.columns, self.options, strict=True)
+    def _binding(self, question: Question, choice: Sequence[int]) -> str:
+        """The constraint that keeps a better plan out, among options beyond the limits too."""
+        every = [
+            Columns.joined([candidates.every().columns, offer.columns.at(np.array([k]))])
+            for candidates, offer, k in zip(question.stages, question.offers, choice, strict=True)
         ]
-        problem = self.goal.ordered(self._problem(candidates.columns, every, candidates.demand))
+        chosen = [len(column.cores) - 1 for column in every]
+        allowed = [
+            column.replicas <= options.stage.max_replicas for column, options in zip(every, self.options, strict=True)
+        ]
+        problem = self.goal.ordered(self._problem(every, question.demand))
         name = binding(problem, chosen, allowed, self._summed(self.goal.floor))
         return self._budget_name if name == "cores" else name
 
-    def _choose(self, candidates: Candidates | None) -> tuple[int, ...] | None:
-        return None if candidates is None else self.settings.solver.choose(candidates.problem).choice
+    def _plan(self, question: Question, choice: Sequence[int]) -> Plan:
+        return {
+            options.stage.name: offer.allocations(k)
+            for options, offer, k in zip(self.options, question.offers, choice, strict=True)
+        }
 
-    def _plan(self, candidates: Candidates, choice: Sequence[int]) -> Plan:
-        plan = {}
-        for options, rows, column, k in zip(self.options, candidates.rows, candidates.columns, choice, strict=True):
-            row = int(rows[k])
-            plan[options.stage.name] = (options.allocation(row, column.replicas[row]),)
-        return plan
+    def _worths(self, plan: Plan, rate: float) -> list[StageWorth] | None:
+        """What the stages' allocations give at ``rate``; None where one is not made of this pipeline's options."""
+        worths = [stage_worth(options, plan.get(options.stage.name, ()), rate) for options in self.options]
+        known = [worth for worth in worths if worth is not None]
+        return known if len(known) == len(worths) else None
 
     def _price(self, plan: Plan, rate: float) -> Proposal:
+        worths = self._worths(plan, rate)
+        if worths is None:
+            raise AssertionError("a plan of its own options has a worth")
+        return self._priced(plan, worths, rate)
+
+    def _priced(self, plan: Plan, worths: Sequence[StageWorth], rate: float) -> Proposal:
         """Objective, accuracy, cost and predicted latency of a plan; degraded where it breaks a promise at ``rate``."""
-        allocations = [plan[options.stage.name][0] for options in self.options]
-        rows = [_row(options, allocation) for options, allocation in zip(self.options, allocations, strict=True)]
-        accuracies = [float(options.accuracy[row]) for options, row in zip(self.options, rows, strict=True)]
-        delays = [
-            float(options.delay(rate, np.full(len(options.batch), float(allocation.replicas)))[row])
-            for options, allocation, row in zip(self.options, allocations, rows, strict=True)
-        ]
-        accuracy = combine(accuracies, self.settings.measure)
-        latency = max(sum(delays[t] for t in path) for path in self.paths)
+        accuracy = combine([worth.accuracy for worth in worths], self.settings.measure)
+        latency = max(sum(worths[t].delay for t in path) for path in self.paths)
         cost = allocated_cores(plan)
-        batches = sum(allocation.batch for allocation in allocations)
-        served = [
-            allocation.replicas * float(options.throughput[row]) / options.stage.rate
-            for options, allocation, row in zip(self.options, allocations, rows, strict=True)
-        ]
+        batches = sum(allocation.batch for allocations in plan.values() for allocation in allocations)
+        served = [worth.served for worth in worths]
         reason = self._broken_promise(served, cost, rate, latency) or self._inaccuracy(accuracy)
         return Proposal(
             plan=plan,
@@ -267,19 +252,21 @@ class Ipa:
         shortest = [float(options.filling(rate).min()) for options in self.options]
         least = max(sum(shortest[t] for t in path) for path in self.paths)
         reachable = least <= self.pipeline.slo
-        for slo in (self.pipeline.slo if reachable else least + 1e-9, np.inf):
+        for slo in (self.pipeline.slo if reachable else least + _SLACK, inf):
             served, plan = self._most_load(rate, slo)
             if plan is None:
                 continue
             limit = "replicas" if self.pipeline.cores is None else self._budget_name
-            if reachable and slo < np.inf and served >= rate:
-                limit = "slo"
-                reason = f"no plan within the limits keeps the waits at {rate:.4g} requests/s within the SLO"
-            elif reachable and slo < np.inf:
-                reason = f"no plan within the limits carries {rate:.4g} requests/s; this one serves {served:.4g}"
-            else:
+            if not reachable:
                 limit = "slo"
                 reason = f"no plan meets the SLO of {self.pipeline.slo:.4g} s; the least latency is {least:.4g} s"
+            elif slo == inf:
+                reason = f"no plan within the limits meets the SLO of {self.pipeline.slo:.4g} s"
+            elif served >= rate:
+                limit = "slo"
+                reason = f"no plan within the limits keeps the waits at {rate:.4g} requests/s within the SLO"
+            else:
+                reason = f"no plan within the limits carries {rate:.4g} requests/s; this one serves {served:.4g}"
             why = {"binding": limit, "runner_up": None}
             return replace(self._price(plan, rate), status=Status.DEGRADED, reason=reason, why=why)
         raise AssertionError("the fewest replicas of every stage always fit: the budget was checked")
@@ -288,37 +275,29 @@ class Ipa:
         """The most load (requests/s) that any plan serves within ``slo``, and the cheapest plan that does.
 
         A queue that is offered more than it serves fills at the offered rate, so waits are reckoned at ``rate``; what
-        can be served is then monotone, and bisection over the loads that use some candidate to the full is exact.
+        can be served is then monotone, and bisection finds it, from what the plans found on the way serve.
         """
-        loads = self._full_loads(rate)
-        low, high = 0, len(loads) - 1
-        served, plan = 0.0, None
-        while low <= high:
-            middle = (low + high) // 2
-            candidates = self._candidates(Demand(float(loads[middle]), rate, slo, _THRIFTY, {}, overload=True))
-            choice = self._choose(candidates)
-            if candidates is not None and choice is not None:
-                served, plan = float(loads[middle]), self._plan(candidates, choice)
-                low = middle + 1
+        served = beyond = rate
+        if self._cheapest(rate, rate, slo, _ANY) is None:
+            served = 0.0
+            if self._cheapest(served, rate, slo, _ANY) is None:
+                return served, None
+        while beyond - served > _CLOSE * rate:
+            middle = (served + beyond) / 2
+            plan = self._cheapest(middle, rate, slo, _ANY)
+            if plan is None:
+                beyond = middle
             else:
-                high = middle - 1
-        return served, plan
+                served = max(middle, self._price(plan, rate).served)
+        return served, self._cheapest(served, rate, slo, _THRIFTY)
 
-    def _full_loads(self, rate: float) -> Floats:
-        """Every load up to ``rate`` at which some candidate is used to the full, ascending, from 0 to ``rate``."""
-        loads = [np.array([0.0, rate])]
-        for options in self.options:
-            most = min(options.stage.max_replicas, self.pipeline.cores or options.stage.max_replicas)
-            loads.append(np.outer(options.throughput / options.stage.rate, np.arange(1, most + 1)).ravel())
-        everything: Floats = np.unique(np.concatenate(loads))
-        return everything[everything <= rate]
-
-
-def _row(options: StageOptions, allocation: Allocation) -> int:
-    row = options.row(allocation)
-    if row is None:
-        raise KeyError(allocation)
-    return row
+    def _cheapest(self, load: float, rate: float, slo: float, weights: Weights) -> Plan | None:
+        """The best plan that serves ``load`` of ``rate`` requests/s within ``slo``; None where there is none."""
+        question = self._question(Demand(load, rate, slo, weights, {}, overload=True))
+        if question is None:
+            return None
+        choice = self.settings.solver.choose(question.problem).choice
+        return None if choice is None else self._plan(question, choice)
 
 
 def combine(accuracies: Sequence[float], measure: AccuracyMeasure) -> float:

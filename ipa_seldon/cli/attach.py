@@ -27,7 +27,7 @@ def attach(name: str, path: Path, rate: float, namespace: str | None, dry_run: s
     The change is printed as a diff and replaces its pods once: with one per stage, until an adapter scales them.
     `ipa-seldon detach` takes it back. Exit code 3 when only a degraded plan exists.
     """
-    from ipa_seldon.bootstrap import attached_graph, build_algorithm, seldon_config_maps
+    from ipa_seldon.bootstrap import attached_graph, build_seldon_algorithm, seldon_config_maps
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.cluster.api import SELDON_DEPLOYMENTS
     from ipa_seldon.cluster.changes import read_again, save_config_map
@@ -38,7 +38,7 @@ def attach(name: str, path: Path, rate: float, namespace: str | None, dry_run: s
     from ipa_seldon.specs.seldon_attach import is_attached
 
     config = read_config(path)
-    proposal = build_algorithm(config).decide(rate, Observation(time=0.0, arrivals=(), plan={}))
+    proposal = build_seldon_algorithm(config).decide(rate, Observation(time=0.0, arrivals=(), plan={}))
     plan_map, pipeline_map = seldon_config_maps(config, proposal.plan)
     cluster = connect(namespace)
 

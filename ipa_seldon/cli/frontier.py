@@ -107,4 +107,7 @@ def _range(ratio: tuple[float, float] | None) -> str:
 
 
 def _words(allocations: Sequence[Allocation]) -> str:
-    return "\n".join(f"{a.variant} {a.replicas}x{a.cores} b{a.batch}" for a in allocations)
+    def words(a: Allocation) -> str:
+        return f"{a.variant} {a.replicas}x{a.cores} b{a.batch}" + ("" if a.share == 1 else f" {a.share:.0%}")
+
+    return "\n".join(map(words, allocations))

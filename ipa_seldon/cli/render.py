@@ -23,13 +23,14 @@ def render(path: Path, rate: float, solver: str | None, algorithm: str | None) -
     """
     import yaml
 
-    from ipa_seldon.bootstrap import build_algorithm, seldon_documents
+    from ipa_seldon.bootstrap import build_seldon_algorithm, seldon_documents
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.config import read_config
     from ipa_seldon.plan import Observation, Status
 
     config = read_config(path)
-    proposal = build_algorithm(config, algorithm, solver).decide(rate, Observation(time=0.0, arrivals=(), plan={}))
+    decider = build_seldon_algorithm(config, algorithm, solver)
+    proposal = decider.decide(rate, Observation(time=0.0, arrivals=(), plan={}))
     click.echo(yaml.safe_dump_all(seldon_documents(config, proposal.plan), sort_keys=False), nl=False)
     if proposal.status is Status.DEGRADED:
         click.echo(f"{config.name}: {proposal.reason}", err=True)

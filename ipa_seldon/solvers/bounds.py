@@ -69,9 +69,12 @@ def stages_of(problem: MultipleChoice) -> list[Choices]:
 
 
 def capacity_of(problem: MultipleChoice) -> Floats:
-    """What each sum of weights may reach, shape (limits,)."""
+    """What each sum of weights may reach, shape (limits,); of latencies not more than they do, as an infinite limit has
+    no price.
+    """
+    longest = [sum(float(problem.latency[t].max()) for t in path) for path in problem.paths]
     budget = [] if problem.budget is None else [problem.budget]
-    return np.array([problem.slo] * len(problem.paths) + budget) + TOLERANCE
+    return np.array([min(problem.slo, seconds) for seconds in longest] + budget) + TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipa_seldon import plugins
-from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, Algorithm, Baselines, Settings
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, WITH_SETS, Algorithm, Baselines, Settings
 from ipa_seldon.bootstrap import build_solver, first_plan
 from ipa_seldon.controller import Controller
 from ipa_seldon.pipeline import Pipeline
@@ -55,11 +55,12 @@ def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, 
         assert proposal is not None
         for stage in pipeline.stages:
             allocations = proposal.plan[stage.name]
-            assert len(allocations) == 1 or name in BY_CAPACITY
+            assert len(allocations) == 1 or name in WITH_SETS
             assert sum(allocation.share for allocation in allocations) == pytest.approx(1, abs=1e-12)
             assert len({allocation.variant for allocation in allocations}) == len(allocations)
             assert {allocation.variant for allocation in allocations} <= {variant.name for variant in stage.variants}
-            assert all(1 <= allocation.replicas <= stage.max_replicas for allocation in allocations)
+            assert all(allocation.replicas >= 1 for allocation in allocations)
+            assert sum(allocation.replicas for allocation in allocations) <= stage.max_replicas
         assert pipeline.cores is None or allocated_cores(proposal.plan) <= pipeline.cores
         assert bool(proposal.reason) == (proposal.status is Status.DEGRADED)
         if proposal.status is Status.OPTIMAL:

@@ -238,13 +238,20 @@ def test_a_load_beyond_every_plan_is_exit_code_3(run: Run, emulator: Emulator, f
 
 @pytest.mark.usefixtures("graph")
 def test_refusals_are_one_line(run: Run, emulator: Emulator, file: Path) -> None:
-    """A graph that is not there, another kind, a file of another name, a graph that Triton cannot serve."""
+    """A graph that is not there, another kind, a file of another name, one whose stages run sets, nothing to detach."""
     other = file.with_name("other.yaml")
     other.write_text(file.read_text().replace("name: video", "name: audio"))
+    sets = file.with_name("sets.yaml")
+    sets.write_text(file.read_text().replace("algorithm: ipa", "algorithm: ipa-sets"))
     for words, expected_code, expected in (
         (("attach", "sdep/none", "-f", str(file)), 1, "no SeldonDeployment 'none' in namespace 'default'"),
         (("attach", "video", "-f", str(file), "--namespace", "shop"), 1, "'video' in namespace 'shop'"),
         (("attach", "sdep/video", "-f", str(other)), 2, f"{other}: sdep/video: the pipeline file's metadata.name: "),
+        (
+            ("attach", "sdep/video", "-f", str(sets)),
+            2,
+            f"{sets}: spec.algorithm: 'ipa-sets': accepted under Seldon Core",
+        ),
         (("detach", "sdep/video"), 1, f"sdep/video: not attached: it has no annotation {ATTACHED_FROM}"),
     ):
         code, out, err = run(*words)

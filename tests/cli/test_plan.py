@@ -124,6 +124,29 @@ def test_a_set_is_printed_with_its_shares(tmp_path: Path) -> None:
         assert json.loads(again.stdout)["objective"] == pytest.approx(settled)
 
 
+def test_sets_in_a_pipeline_are_printed(tmp_path: Path) -> None:
+    """Two variants of a stage share its load where one of them is too much; so do those of a plan on the frontier."""
+    path = write(tmp_path, changed("spec.algorithm", "ipa-sets"))
+    words = ("plan", "-f", str(path), "--rate", "20")
+    done = run(*words, "-o", "json")
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    better, lighter = plan["stages"]["crop"]
+    assert (better["variant"], lighter["variant"]) == ("yolov5s", "yolov5n")
+    assert better["share"] + lighter["share"] == pytest.approx(1)
+    crop = 0.568 * better["share"] + 0.457 * lighter["share"]
+    assert plan["accuracy"] == pytest.approx(crop * 0.6975)
+    alone = json.loads(run(*words, "-o", "json", "--algorithm", "ipa").stdout)
+    assert (plan["cost"], plan["accuracy"] > alone["accuracy"]) == (alone["cost"], True)
+    table = run(*words).stdout
+    assert all(word in table for word in ("yolov5s", "yolov5n", f"{better['share']:g}", f"{lighter['share']:g}"))
+    points = json.loads(run(*words, "--frontier", "-o", "json").stdout)["frontier"]
+    shared = [a["share"] for point in points for a in point["stages"]["crop"] if a["share"] < 1]
+    frontier = run(*words, "--frontier").stdout
+    assert shared
+    assert all(f" {share:.0%} " in frontier for share in shared)
+
+
 @pytest.mark.parametrize(
     ("running", "expected"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 
 from ipa_seldon.config import read_config
 from ipa_seldon.specs.seldon_operator import containers, problems
-from tests.test_config import document, document_of_a_set, write
+from tests.test_config import PROFILE, document, document_of_a_set, write
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +61,42 @@ def test_a_set_is_written_with_its_capacities(tmp_path: Path) -> None:
     predictors = deployment["spec"]["predictors"]
     assert [predictor["name"] for predictor in predictors] == ["heavy", "light"]
     assert sum(predictor["traffic"] for predictor in predictors) == 100
+
+
+def test_a_set_of_replicas_in_batches_is_written(tmp_path: Path) -> None:
+    """What `ipa-sets` plans for one stage: a predictor for each variant, its traffic, and the batches for sidecars."""
+    made = document_of_a_set()
+    made["spec"] |= {"algorithm": "ipa-sets", "profile": "video.csv", "objective": {"alpha": 100, "beta": 1}}
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "predictor": None}
+    made["spec"]["limits"]["cores"] = 4
+    del made["spec"]["capacity"]
+    rows = ("heavy,9,1,0.1,", "light,19,1,0.05,")
+    path = write(tmp_path, made, PROFILE + "".join(f"1,classification,{row}\n" for row in rows))
+    done = run("render", "-f", str(path), "--rate", "40")
+    assert (done.returncode, done.stderr) == (0, "")
+    document_of_plan, _, deployment = yaml.safe_load_all(done.stdout)
+    assert problems(deployment) == []
+    planned = yaml.safe_load(run("plan", "-f", str(path), "--rate", "40", "-o", "yaml").stdout)["stages"][
+        "classification"
+    ]
+    assert len(planned) == 2
+    predictors = deployment["spec"]["predictors"]
+    assert [(p["name"], p["traffic"]) for p in predictors] == [(a["variant"], round(100 * a["share"])) for a in planned]
+    told = json.loads(document_of_plan["data"]["plan.json"])["stages"]
+    assert {name: pod["batch"] for name, pod in told.items()} == {a["variant"]: a["batch"] for a in planned}
+
+
+def test_sets_in_several_stages_cannot_be_written(tmp_path: Path) -> None:
+    """One line that names the key and where such a plan runs, exit code 2; nothing on standard output."""
+    made = document()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video"}
+    path = write(tmp_path, made)
+    done = run("render", "-f", str(path), "--algorithm", "ipa-sets")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"Error: {path}: spec.algorithm: 'ipa-sets': accepted under Seldon Core: for a pipeline of one stage, or ipa; "
+        "the local platform and the simulator run sets of variants in every stage\n"
+    )
 
 
 def test_a_file_without_a_cluster_is_told_what_is_missing(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def test_highs_answers_where_labels_do_not() -> None:
     assert solver.name == "labels"
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_an_infinite_slo_is_no_limit(seed: int) -> None:
+    """Labels answer as comparing all combinations does where every latency is allowed."""
+    problem = replace(small_problem(seed), slo=np.inf)
+    answer, expected = AutoSolver().choose(problem), ExhaustiveSolver().choose(problem)
+    assert answer.status is expected.status
+    assert answer.objective == pytest.approx(expected.objective, abs=1e-9, nan_ok=True)
+
+
 def test_a_negative_alpha_is_not_for_labels() -> None:
     """The bounds hold for alpha >= 0 only; labels decline instead of answering wrongly."""
     problem = replace(small_problem(1), alpha=-3.0, slo=100.0, budget=None)
