@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -85,7 +85,7 @@ class Adapter:
         mode = self._settings.mode or seldon_spec(config).mode
         seldon = seldon_spec(config).model_copy(update={"mode": mode})
         spec = config.spec.model_copy(update={"seldon": seldon})
-        return Config(config.path, config.document.model_copy(update={"spec": spec}), config.profiles, config.pipeline)
+        return replace(config, document=config.document.model_copy(update={"spec": spec}))
 
     def _load(self, config: Config) -> ExecutorLoad:
         spec = seldon_spec(config)
