@@ -22,15 +22,18 @@ from ipa_seldon.algorithms import (
     Baselines,
     SetSettings,
     Settings,
+    SpongeSettings,
 )
 from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.algorithms.sponge import Sponge
 from ipa_seldon.config import Config, with_profiles
 from ipa_seldon.controller import Controller, Listener, think
 from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
 from ipa_seldon.forecasters.quantile import build_forecaster as wrapped_forecaster
+from ipa_seldon.latency_model import Fit
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
@@ -74,6 +77,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         constraint=_constraint(spec.objective),
         sets=SetSettings(**dict(spec.infadapter)),
         quantum=spec.sets.quantum,
+        sponge=SpongeSettings(**dict(spec.sponge)),
     )
 
 
@@ -112,6 +116,11 @@ def build_trade(config: Config, algorithm: str | None = None, solver: str | None
             f"{config.path}: algorithm {name!r} has no frontier; accepted: ipa, ipa-sets, or a restriction of ipa"
         )
     return built
+
+
+def latency_fit(algorithm: Algorithm) -> Fit | None:
+    """The latency model that an algorithm decides by; None where it has none."""
+    return algorithm.fit if isinstance(algorithm, Sponge) else None
 
 
 def _undamped(config: Config, name: str, settings: Settings) -> Algorithm:

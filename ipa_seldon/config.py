@@ -189,6 +189,7 @@ def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mappin
                 capacity.load_time if capacity and measured else variant.load_time,
                 capacity.usable if capacity else None,
                 capacity.core_rate if capacity else 0.0,
+                profile.latencies,
             )
         )
     return Stage(name, tuple(variants), spec.limits.replicas, stage.threshold, stage.slo, stage.rate)

@@ -8,7 +8,8 @@ first stages up to t and ``y[t, m]`` = 1 when stage t runs an option of accuracy
 
 which is exact at integer points: only the chosen accuracy's ``w`` can differ from 0, so it carries the whole product.
 
-A set of variants is one too: a binary per option, a share of the load per variant, and the longest loading.
+A set of variants is one too: a binary per option, a share of the load per variant, and the longest loading. So are
+requests with a deadline each: a binary per option, and a row per request that others do not make redundant.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from ipa_seldon.programs import (
     AccuracyMeasure,
     Choice,
+    Deadlines,
     Floats,
     IntegerProgram,
     MultipleChoice,
@@ -85,15 +87,36 @@ def formulate_set(problem: VariantSet) -> IntegerProgram:
     return IntegerProgram(variables, objective, tuple(rows))
 
 
-def decode(problem: MultipleChoice | VariantSet, values: Mapping[str, float]) -> tuple[int, ...]:
+def formulate_deadlines(problem: Deadlines) -> IntegerProgram:
+    """The integer program whose optimal point is the choice of ``problem``; ``decode`` reads it.
+
+    An option costs its place in the order of preference, so that no two are equal.
+    """
+    names = [option(0, index) for index in range(len(problem.latency))]
+    rows = [
+        Row(dict.fromkeys(names, 1.0), 1.0, 1.0),
+        Row(dict(zip(names, problem.capacity.tolist(), strict=True)), lower=problem.load),
+    ]
+    ends = np.array([problem.ends(index) for index in range(len(names))])
+    for request in problem.tightest.tolist():
+        taken = dict(zip(names, ends[:, request].tolist(), strict=True))
+        rows.append(Row(taken, upper=float(problem.due[request])))
+    objective = {name: -float(place) for place, name in enumerate(names)}
+    return IntegerProgram(dict.fromkeys(names, Variable()), objective, tuple(rows))
+
+
+Problem = MultipleChoice | VariantSet | Deadlines
+
+
+def decode(problem: Problem, values: Mapping[str, float]) -> tuple[int, ...]:
     """The option index of every stage, or variant, in a solution of what ``problem`` was formulated as."""
+    options = (problem.latency,) if isinstance(problem, Deadlines) else problem.penalty
     return tuple(
-        max(range(len(penalties)), key=lambda index: values[option(stage, index)])
-        for stage, penalties in enumerate(problem.penalty)
+        max(range(len(each)), key=lambda index: values[option(stage, index)]) for stage, each in enumerate(options)
     )
 
 
-def choice_of(problem: MultipleChoice | VariantSet, solution: Solution) -> Choice:
+def choice_of(problem: Problem, solution: Solution) -> Choice:
     """What a solution of what ``problem`` was formulated as chooses."""
     if solution.values is None:
         return Choice(solution.status, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 
@@ -13,7 +13,8 @@ class Variant:
 
     ``accuracy`` lies in [0, 1]. ``cores`` lists the core counts (per replica) that were profiled, ascending.
     ``latency(cores, batch)`` is the seconds one batch takes at the SLO's percentile, ``throughput(cores, batch)`` the
-    requests/s one replica sustains; both are defined for the listed cores and any batch >= 1.
+    requests/s one replica sustains; both are defined for the listed cores and any batch >= 1, and for other cores where
+    a latency model fits. ``points`` are the latencies that were measured, by (cores, batch).
     ``load_time`` is in seconds; ``version`` is the number of the version in the Triton model repository.
     ``capacity(cores)`` is the requests/s to count on from one pod within the SLO, for any cores >= 1; None where it is
     not known. ``core_rate`` is what one core serves when it is never idle (requests/s), as far as capacities tell.
@@ -28,6 +29,7 @@ class Variant:
     load_time: float = 0.0
     capacity: Callable[[int], float] | None = None
     core_rate: float = 0.0
+    points: Mapping[tuple[int, int], float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

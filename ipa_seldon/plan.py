@@ -75,19 +75,27 @@ def plan_from_json(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[
     return {stage: tuple(Allocation(**fields) for fields in allocations) for stage, allocations in document.items()}
 
 
+BUDGET_SECONDS = 5.0
+"""For how long an observation remembers with which budgets requests arrived."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the platform reports at ``time`` (seconds since the epoch).
 
     ``arrivals``: requests per second at 1 Hz, oldest first, the last element is the last complete second before
     ``time``; NaN marks a second nobody measured. ``plan`` is what really runs, empty before the first plan.
-    ``remaining_slo`` is the remaining budget (seconds) of every queued request, where the platform knows it.
+    Where the platform knows them: ``remaining_slo``, the remaining budget (seconds) of every request that waits for a
+    batch; ``budgets``, what requests had left when they arrived, of those of the last BUDGET_SECONDS; ``ready``, stage
+    -> replicas of its plan that serve already, of stages of which some are still starting.
     """
 
     time: float
     arrivals: tuple[float, ...]
     plan: Plan
     remaining_slo: tuple[float, ...] = ()
+    budgets: tuple[float, ...] = ()
+    ready: Mapping[str, int] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):

@@ -9,6 +9,8 @@ from statistics import median
 
 import numpy as np
 
+from ipa_seldon.latency_model import FITS, LatencyModel, fit_latency
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -29,32 +31,44 @@ class Profile:
         """The core counts that were measured, ascending."""
         return tuple(sorted({cores for cores, _ in self.points}))
 
+    @cached_property
+    def latencies(self) -> dict[tuple[int, int], float]:
+        """The latencies that were measured, by (cores, batch)."""
+        return {at: point.latency for at, point in self.points.items()}
+
     def latency(self, cores: int, batch: int) -> float:
         """Seconds of one batch: as measured, else by ``l(b) = k2 b^2 + k1 b + k0`` over the batches measured on as
-        many cores, never below the linear fit or 0 (IPA section 4.2). KeyError where nothing was measured on ``cores``.
+        many cores, never below the linear fit or 0 (IPA section 4.2). Where nothing was measured on ``cores``, by
+        Sponge's model of all points; KeyError where that does not fit.
         """
         if (cores, batch) in self.points:
             return self.points[cores, batch].latency
-        return self._fit(cores, batch)
+        return self._fit(cores, batch) if cores in self.cores else self._modelled(cores, batch)
 
     def throughput(self, cores: int, batch: int) -> float:
-        """Requests/s of one replica: as measured, else ``b / l(b)`` times the median of measured ``h * l / b``."""
+        """Requests/s of one replica: as measured, else ``b / l(b)`` times the median of ``h * l / b`` as measured on
+        as many cores; where nothing was measured on ``cores``, of all points.
+        """
         if (cores, batch) in self.points:
             return self.points[cores, batch].throughput
-        measured = self._measured(cores)
-        overlap = median(point.throughput * point.latency / size for size, point in measured.items())
-        return overlap * batch / self._fit(cores, batch)
+        seconds = self.latency(cores, batch)
+        alike = [(b, point) for (c, b), point in self.points.items() if c == cores or cores not in self.cores]
+        return median(point.throughput * point.latency / b for b, point in alike) * batch / seconds
 
-    def _measured(self, cores: int) -> dict[int, Measurement]:
-        measured = {batch: point for (c, batch), point in self.points.items() if c == cores}
-        if not measured:
+    @cached_property
+    def _model(self) -> LatencyModel | None:
+        fit = fit_latency(self.latencies)
+        return fit.model if fit and fit.r2 >= FITS else None
+
+    def _modelled(self, cores: int, batch: int) -> float:
+        seconds = self._model(cores, batch) if self._model else 0.0
+        if seconds <= 0:
             raise KeyError(f"no measurement on {cores} cores; measured: {self.cores}")
-        return measured
+        return seconds
 
     def _fit(self, cores: int, batch: int) -> float:
-        measured = self._measured(cores)
-        sizes = np.array(sorted(measured), dtype=float)
-        latencies = np.array([measured[int(size)].latency for size in sizes])
+        measured = sorted((b, seconds) for (c, b), seconds in self.latencies.items() if c == cores)
+        sizes, latencies = (np.array(values, dtype=float) for values in zip(*measured, strict=True))
         if len(sizes) == 1:
             # One point says nothing about the gain of batching; the safe reading is that there is none.
             return float(latencies[0] * max(batch / sizes[0], 1.0))

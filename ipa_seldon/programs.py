@@ -1,5 +1,5 @@
 """The forms of a planning problem that solvers take: a multiple-choice problem on a DAG, a set of variants that share a
-load, and an integer program.
+load, requests with a deadline each, and an integer program.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +17,8 @@ Floats = NDArray[np.float64]
 
 # Accuracies this close count as equal.
 RESOLUTION = 1e-7
+
+_TOLERANCE = 1e-9
 
 
 class AccuracyMeasure(StrEnum):
@@ -167,6 +170,74 @@ def _summed(arrays: Sequence[Floats], picks: Picks) -> Floats:
 
 
 @dataclass(frozen=True)
+class Deadlines:
+    """Pick the first option, in the order in which they are preferred, under which every request has ended in time and
+    ``capacity >= load`` (requests/s).
+
+    Option k serves ``slots[k]`` requests at once, ``latency[k]`` seconds each time, and carries ``capacity[k]``; arrays
+    of shape (k,). Before request i is served, ``lead[i]`` whole batches and ``ahead[i]`` requests are; it must have
+    ended in ``due[i]`` seconds; arrays of shape (r,), r >= 1.
+    """
+
+    latency: Floats
+    slots: Floats
+    capacity: Floats
+    load: float
+    ahead: Floats
+    lead: Floats
+    due: Floats
+
+    def ends(self, option: int) -> Floats:
+        """When each request ends (seconds), shape (r,): ``(lead + floor(ahead / slots) + 1) * latency``."""
+        ends: Floats = (self.lead + np.floor(self.ahead / self.slots[option]) + 1) * self.latency[option]
+        return ends
+
+    def missed(self, option: int) -> Picks:
+        """The requests that end late under an option, ascending."""
+        return np.flatnonzero(self.ends(option) > self.due + _TOLERANCE)
+
+    @cached_property
+    def carrying(self) -> NDArray[np.bool_]:
+        """Which options carry the load, shape (k,)."""
+        carrying: NDArray[np.bool_] = self.capacity >= self.load - _TOLERANCE
+        return carrying
+
+    @cached_property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Which options carry the load and end every request in time, shape (k,).
+
+        How many batches a request waits for depends on the slots alone, so that for each number of slots one request,
+        the tightest, says how long a batch may take.
+        """
+        longest, of_option, _ = self._longest
+        in_time: NDArray[np.bool_] = self.latency <= longest[of_option]
+        return in_time & self.carrying
+
+    @property
+    def tightest(self) -> Picks:
+        """The requests that say for some number of slots how long a batch may take, ascending: in time when these are,
+        all are.
+        """
+        return np.unique(self._longest[2])
+
+    @cached_property
+    def _longest(self) -> tuple[Floats, Picks, Picks]:
+        """The longest that a batch may take (seconds) by number of slots, the place of each option's slots among these,
+        and the request that says so.
+        """
+        slots, of_option = np.unique(self.slots, return_inverse=True)
+        batches = self.lead + np.floor(self.ahead / slots[:, None]) + 1
+        due = self.due + _TOLERANCE
+        allowed = np.where(batches > 0, due / np.maximum(batches, 1), np.where(due >= 0, np.inf, -np.inf))
+        tightest = allowed.argmin(axis=1)
+        return allowed[np.arange(len(slots)), tightest], of_option, tightest
+
+    def objective(self, choice: Sequence[int]) -> float:
+        """Minus the place of the option chosen: preferred ones come first."""
+        return -float(choice[0])
+
+
+@dataclass(frozen=True)
 class Row:
     """One linear constraint: ``lower <= sum(coefficients[v] * v) <= upper``."""
 
@@ -203,9 +274,8 @@ class SolveStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """A solver's answer to a MultipleChoice or a VariantSet: ``choice`` is one option index per stage, or per variant,
-    None when infeasible.
-    ``gap`` is the relative optimality gap that was proven (0 when exact).
+    """A solver's answer: ``choice`` is one option index per stage of a MultipleChoice, per variant of a VariantSet, and
+    one for Deadlines; None when infeasible. ``gap`` is the relative optimality gap that was proven (0 when exact).
     """
 
     status: SolveStatus

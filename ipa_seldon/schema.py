@@ -131,12 +131,14 @@ class BaselinesSpec(Document):
     """What the baselines keep fixed. ``rate``: the load (requests/s) they are sized for, by default the first one that
     they decide for. ``variants`` of ``hpa``, ``vpa`` and ``vpa+``. ``replicas`` of ``rim``, by default what
     ``fa2-high`` runs at ``rate``. ``utilization``: the share of a stage's throughput at which ``hpa`` wants it.
+    ``cores``: of the one pod that ``static`` runs, with the batch of Sponge's model; null: it runs IPA's plan.
     """
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     variants: Annotated[Literal["lightest", "heaviest"] | dict[str, str], BeforeValidator(parse_variants)] = "lightest"
     replicas: dict[str, Count] = Field(default={})
     utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
+    cores: Count | None = None
 
 
 class InfAdapterSpec(Document):
@@ -182,6 +184,18 @@ class SetsSpec(Document):
         if abs(1 / self.quantum - round(1 / self.quantum)) > 1e-6:
             raise ValueError(f"quantum: {self.quantum}: accepted: 1 divided by a whole number: 0.05, 0.1, 0.25")
         return self
+
+
+class SpongeSpec(Document):
+    """What ``algorithm: sponge`` runs: one ``variant`` (null: the stage's only one) in a pod on up to ``cores``, with
+    the least cores + batch_weight * batch that keeps every deadline. Of ``sponge-hv``, which runs several, a replica
+    goes once ``scale_down_after`` decisions in a row had no use for it.
+    """
+
+    variant: Name | None = None
+    cores: Count = 16
+    batch_weight: Weight = 0.001
+    scale_down_after: Count = 30
 
 
 class GraphNode(Document):
@@ -260,6 +274,7 @@ class PipelineSpec(Document):
     baselines: BaselinesSpec = BaselinesSpec()
     infadapter: InfAdapterSpec = InfAdapterSpec()
     sets: SetsSpec = SetsSpec()
+    sponge: SpongeSpec = SpongeSpec()
     graph: GraphNode
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")

@@ -55,6 +55,18 @@ def random_pipeline(seed: int, stages: int | None = None, chain: bool | None = N
     )
 
 
+OF_A_SERVICE = frozenset({"sponge", "sponge-hv", "sponge-published", "static-8", "static-16"})
+"""Algorithms for one stage with one variant, whose latency a model fits."""
+
+
+def random_service(seed: int) -> Pipeline:
+    """One stage of one variant that was profiled on 1 to 4 cores, without a budget."""
+    (stage,) = random_pipeline(seed, stages=1).stages
+    variant = random_variant(np.random.default_rng(seed), 0)
+    made = dataclasses.replace(stage, variants=(variant,), rate=1.0)
+    return dataclasses.replace(random_pipeline(seed, stages=1), stages=(made,), cores=None, max_batch=8)
+
+
 def random_set(seed: int) -> Pipeline:
     """One stage of 1 to 4 variants with capacities: heavier ones are more accurate, take less and load for longer;
     some were measured on every number of cores, others on a few.

@@ -18,7 +18,7 @@ from ipa_seldon.bootstrap import (
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.plan import Allocation, Observation, allocated_cores
-from tests.test_config import PROFILE, changed, document, document_of_a_set, write
+from tests.test_config import PROFILE, changed, document, document_of_a_service, document_of_a_set, write
 
 
 def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
@@ -102,6 +102,31 @@ def test_what_an_algorithm_lacks_is_named(tmp_path: Path) -> None:
     content["spec"]["profile"] = "video.csv"
     with pytest.raises(ConfigError, match=r"pipeline\.yaml: spec\.capacity: missing for variant heavy"):
         build_algorithm(read_config(write(tmp_path, content, profile)))
+
+
+def test_sponge_answers_a_queue_in_spite_of_damping(tmp_path: Path) -> None:
+    """What holds a plan knows of no queue, so that no configured damping wraps Sponge."""
+    content = document_of_a_service()
+    content["spec"]["damping"] = {"gain": 1000, "cooldown": 600, "stabilization": 600}
+    algorithm = build_algorithm(read_config(write(tmp_path, content)))
+    running = {"yolo": (Allocation("yolov5s", 1, 2, 1),)}
+    calm, queued = (
+        algorithm.decide(5.0, Observation(t, (5.0,), running, remaining))
+        for t, remaining in ((1.0, ()), (2.0, (0.3,) * 6))
+    )
+    assert not queued.held
+    assert queued.cost > calm.cost
+
+
+def test_a_profile_that_no_model_fits_is_refused(tmp_path: Path) -> None:
+    """One line with file, variant and what is accepted."""
+    content = document_of_a_service()
+    content["spec"]["profile"] = "video.csv"
+    profile = "stage,variant,cores,batch,latency,throughput\nyolo,yolov5s,1,1,0.1,10\n"
+    config = read_config(write(tmp_path, content, profile))
+    line = r"pipeline\.yaml: spec\.profile: variant yolov5s: too few points to fit l\(b, c\); accepted: at least 2"
+    with pytest.raises(ConfigError, match=line):
+        build_algorithm(config)
 
 
 def test_a_budget_below_one_pod_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,23 @@ def document_of_a_set() -> dict[str, Any]:
     return made
 
 
+PUBLISHED_SERVICE = Path(__file__).parents[1] / "profiling" / "results" / "published" / "sponge.csv"
+
+
+def document_of_a_service() -> dict[str, Any]:
+    """A pipeline of one stage and one variant for Sponge, on the published profile."""
+    made = document()
+    made["spec"] |= {
+        "slo": {"latency": "1s"},
+        "algorithm": "sponge",
+        "limits": {"batch": 16, "replicas": 4},
+        "graph": {"name": "yolo"},
+        "stages": {"yolo": {"variants": {"yolov5s": {"accuracy": 0.568, "version": 1}}}},
+        "profile": str(PUBLISHED_SERVICE),
+    }
+    return made
+
+
 def write(directory: Path, content: dict[str, Any] | str, profile: str = PROFILE, capacity: str = CAPACITY) -> Path:
     path = directory / "pipeline.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
@@ -352,6 +369,26 @@ def test_shares_that_do_not_make_a_whole(tmp_path: Path, quantum: object, line: 
     assert "\n" not in str(caught.value)
     third = read_config(write(tmp_path, changed("spec.sets", {"quantum": 0.33333333})))
     assert third.spec.sets.quantum == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("sponge", {"cores": 0}, "sponge.cores: 0"),
+        ("sponge", {"batch_weight": -1}, "sponge.batch_weight: -1"),
+        ("sponge", {"scale_down_after": 0}, "sponge.scale_down_after: 0"),
+        ("sponge", {"pods": 2}, "sponge.pods: unknown key; accepted: variant, cores, batch_weight"),
+        ("baselines", {"cores": 0}, "baselines.cores: 0"),
+    ],
+)
+def test_a_service_that_cannot_be_sized(tmp_path: Path, key: str, value: dict[str, Any], line: str) -> None:
+    """One line names the key, the value and what is accepted."""
+    content = document_of_a_service()
+    content["spec"][key] = value
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, content))
+    assert f"{tmp_path / 'pipeline.yaml'}: spec.{line}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_shared_node_keeps_the_children_of_all_its_appearances(tmp_path: Path) -> None:

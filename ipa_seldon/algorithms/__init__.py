@@ -25,10 +25,18 @@ ALGORITHMS: Mapping[str, str] = {
     "vpa+": "ipa_seldon.algorithms.singles:vpa_plus",
     "model-switching": "ipa_seldon.algorithms.singles:model_switching",
     "ipa-sets": "ipa_seldon.algorithms.ipa_sets:ipa_sets",
+    "sponge": "ipa_seldon.algorithms.sponge:sponge",
+    "sponge-hv": "ipa_seldon.algorithms.sponge:sponge_hv",
+    "sponge-published": "ipa_seldon.algorithms.sponge:sponge_published",
+    "fa2": "ipa_seldon.algorithms.baselines:fa2",
+    "static-8": "ipa_seldon.algorithms.baselines:static_8",
+    "static-16": "ipa_seldon.algorithms.baselines:static_16",
 }
 
-UNDAMPED = frozenset({"static", "hpa", "vpa"})
-"""Algorithms that are never damped: one never switches, the others hold still by rules of their own."""
+UNDAMPED = frozenset({"static", "static-8", "static-16", "hpa", "vpa", "sponge", "sponge-hv", "sponge-published"})
+"""Algorithms that are never damped: static ones never switch, autoscalers hold still by rules of their own, and
+Sponge answers what is queued, of which a wrapper that keeps a plan knows nothing.
+"""
 
 BY_CAPACITY = frozenset({"infadapter", "vpa", "vpa+", "model-switching"})
 """Algorithms that decide by the capacities of variants, and need no profile of batches."""
@@ -46,13 +54,15 @@ class Baselines:
     that they decide for. ``variants`` of ``hpa``, ``vpa`` and ``vpa+``: ``lightest``, ``heaviest``, or stage ->
     variant, the lightest where a stage is not named. ``replicas`` of ``rim``, stage -> replicas: what ``fa2-high`` runs
     at ``rate`` where a stage is not named. ``utilization``: the share of its replicas' throughput at which ``hpa``
-    wants a stage.
+    wants a stage. ``cores``: those of the one pod that ``static`` runs, with the batch of Sponge's model; None: it runs
+    IPA's plan.
     """
 
     rate: float | None = None
     variants: str | Mapping[str, str] = "lightest"
     replicas: Mapping[str, int] = field(default_factory=dict)
     utilization: float = 0.8
+    cores: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,18 @@ class SetSettings:
 
 
 @dataclass(frozen=True)
+class SpongeSettings:
+    """Sponge's objective ``cores + batch_weight * batch``, for one ``variant`` of the stage (None: the only one), on
+    pods of up to ``cores``. A replica goes once ``scale_down_after`` decisions in a row had no use for it.
+    """
+
+    variant: str | None = None
+    cores: int = 16
+    batch_weight: float = 0.001
+    scale_down_after: int = 30
+
+
+@dataclass(frozen=True)
 class Settings:
     """What an algorithm is built with, beside the pipeline. A ``constraint`` takes the place of alpha, beta.
     ``quantum``: shares of ``ipa-sets`` are multiples of it; 1 / quantum is whole.
@@ -88,6 +110,7 @@ class Settings:
     constraint: CostAtMost | AccuracyAtLeast | None = None
     sets: SetSettings = field(default_factory=SetSettings)
     quantum: float = 0.05
+    sponge: SpongeSettings = field(default_factory=SpongeSettings)
 
 
 class Algorithm(Protocol):

@@ -1,7 +1,8 @@
-"""The baselines of IPA's evaluation: IPA over a pipeline of which something stays fixed, and one plan for ever.
+"""The baselines of IPA's and Sponge's evaluations: IPA over a pipeline of which something stays fixed, and one plan for
+ever.
 
-Variants stay fixed while replicas and batches adapt (FA2-low, FA2-high); replicas stay fixed while variants and batches
-adapt (RIM); everything stays fixed (static).
+Variants stay fixed while replicas and batches adapt (FA2; FA2-low, FA2-high); replicas stay fixed while variants and
+batches adapt (RIM); everything stays fixed (static).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from ipa_seldon.algorithms import Algorithm, Settings
 from ipa_seldon.algorithms.goals import CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.algorithms.sponge import Sponge
 from ipa_seldon.options import Weights
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Observation, Plan, Proposal
@@ -28,6 +30,15 @@ def fa2_low(pipeline: Pipeline, settings: Settings) -> Algorithm:
 def fa2_high(pipeline: Pipeline, settings: Settings) -> Algorithm:
     """Every stage keeps its heaviest variant: the one of the lowest throughput per core at batch 1."""
     return Ipa(with_variants(pipeline, "heaviest"), settings)
+
+
+def fa2(pipeline: Pipeline, settings: Settings) -> Algorithm:
+    """Every stage keeps one variant, Sponge's where one is named, else the lightest, in replicas of the fewest cores it
+    was profiled on (Sponge's evaluation).
+    """
+    named = settings.sponge.variant
+    one = with_variants(pipeline, {s.name: named for s in pipeline.stages if named in {v.name for v in s.variants}})
+    return Ipa(replace(one, stages=tuple(_on_fewest_cores(stage) for stage in one.stages)), settings)
 
 
 def rim(pipeline: Pipeline, settings: Settings) -> Algorithm:
@@ -53,26 +64,39 @@ def rim(pipeline: Pipeline, settings: Settings) -> Algorithm:
 
 
 def static(pipeline: Pipeline, settings: Settings) -> Algorithm:
-    """IPA's plan for the rate that the baselines are sized for, for ever."""
-    ipa = Ipa(pipeline, settings)
-    return Sized(lambda rate: Kept(ipa, rate), settings.baselines.rate)
+    """IPA's plan for the rate that the baselines are sized for, for ever; where the settings say on how many cores, one
+    pod on so many with the batch that Sponge would take.
+    """
+    cores = settings.baselines.cores
+    sizing = Ipa(pipeline, settings) if cores is None else Sponge(pipeline, settings, cores=(cores,))
+    return Sized(lambda rate: Kept(sizing, rate), settings.baselines.rate)
+
+
+def static_8(pipeline: Pipeline, settings: Settings) -> Algorithm:
+    """One pod on 8 cores for ever."""
+    return static(pipeline, replace(settings, baselines=replace(settings.baselines, cores=8)))
+
+
+def static_16(pipeline: Pipeline, settings: Settings) -> Algorithm:
+    """One pod on 16 cores for ever."""
+    return static(pipeline, replace(settings, baselines=replace(settings.baselines, cores=16)))
 
 
 class Kept:
-    """The plan that ``ipa`` makes for ``rate`` (requests/s), at any load."""
+    """The plan that ``algorithm`` makes for ``rate`` (requests/s) where nothing runs or is queued, at any load."""
 
-    def __init__(self, ipa: Ipa, rate: float) -> None:
-        self._ipa = ipa
-        self._kept = ipa.decide(rate, _NOTHING_RUNS)
+    def __init__(self, algorithm: Algorithm, rate: float) -> None:
+        self._algorithm = algorithm
+        self._kept = algorithm.decide(rate, _NOTHING_RUNS)
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The plan, with its worth at ``rate``; degraded where it breaks a promise there."""
         del observation  # it does not matter what runs
-        return replace(worth(self._ipa, self._kept.plan, rate), why=self._kept.why)
+        return replace(worth(self._algorithm, self._kept.plan, rate), why=self._kept.why)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As IPA values it."""
-        return self._ipa.evaluate(plan, rate)
+        """As the algorithm that made the plan values it."""
+        return self._algorithm.evaluate(plan, rate)
 
 
 class Sized:
@@ -101,9 +125,9 @@ def plan_for(ipa: Ipa, rate: float) -> Plan:
     return ipa.decide(rate, _NOTHING_RUNS).plan
 
 
-def worth(ipa: Ipa, plan: Plan, rate: float) -> Proposal:
-    """What ``plan``, made of ``ipa``'s options, is worth at ``rate`` requests/s."""
-    proposal = ipa.evaluate(plan, rate)
+def worth(algorithm: Algorithm, plan: Plan, rate: float) -> Proposal:
+    """What ``plan``, made of the algorithm's options, is worth at ``rate`` requests/s."""
+    proposal = algorithm.evaluate(plan, rate)
     if proposal is None:
         raise AssertionError("a plan of its own options has a worth")
     return proposal
@@ -124,6 +148,10 @@ def _variant(stage: Stage, variants: str | Mapping[str, str]) -> Variant:
 def _speed(variant: Variant) -> float:
     """Requests/s of its smallest replica at batch 1, or of a core, where only capacities are known."""
     return variant.throughput(variant.cores[0], 1) if variant.cores else variant.core_rate
+
+
+def _on_fewest_cores(stage: Stage) -> Stage:
+    return replace(stage, variants=tuple(replace(v, cores=v.cores[:1]) for v in stage.variants))
 
 
 def _with_replicas(pipeline: Pipeline, replicas: Mapping[str, int]) -> Pipeline:

@@ -67,6 +67,27 @@ class Running(click.ParamType[tuple[Allocation, ...]]):
         return tuple(Allocation(name, 1, cores, 1, share) for (name, cores, _), share in zip(pods, shares, strict=True))
 
 
+class Budgets(click.ParamType[tuple[float, ...]]):
+    """What queued requests have left: seconds, or 250ms, with commas between; below 0 is late already."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Seconds; fails with what is accepted."""
+        if isinstance(value, tuple):
+            return value
+        budgets = []
+        for part in str(value).split(","):
+            try:
+                seconds = parse_duration(part)
+            except ValueError as error:
+                self.fail(f"{part!r}: {error}", param, ctx)
+            if not isinstance(seconds, float) or not isfinite(seconds):
+                self.fail(f"{part!r}: accepted: seconds, or a duration such as 250ms", param, ctx)
+            budgets.append(seconds)
+        return tuple(budgets)
+
+
 def echo(document: dict[str, Any], output: str) -> None:
     """Print a document as ``json`` or ``yaml``."""
     if output == "json":

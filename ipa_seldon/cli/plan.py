@@ -10,11 +10,14 @@ import click
 
 from ipa_seldon.algorithms import ALGORITHMS
 from ipa_seldon.cli.frontier import Drawing, show_frontier
-from ipa_seldon.cli.options import Running, echo
+from ipa_seldon.cli.options import Budgets, Running, echo
 from ipa_seldon.solvers import SOLVERS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ipa_seldon.config import Config
+    from ipa_seldon.latency_model import Fit
     from ipa_seldon.plan import Allocation, Plan, Proposal
 
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--solver", type=click.Choice(list(SOLVERS)), help="Overrides the file's solver.")
 @click.option("--algorithm", help=f"Overrides the file's algorithm: {', '.join(ALGORITHMS)}, or module:attribute.")
 @click.option("--running", type=Running(), help="What runs now, in a pipeline of one stage: resnet50=8,resnet152=4.")
+@click.option("--remaining", type=Budgets(), help="What each queued request has left of its SLO: 0.3,0.5,250ms.")
 @click.option("--frontier", is_flag=True, help="Every plan that no other one beats in both accuracy and cost.")
 @click.option("--plot", type=Drawing(), help="Draw the frontier to this .svg, .png or .html.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
@@ -33,6 +37,7 @@ def plan(
     solver: str | None,
     algorithm: str | None,
     running: tuple[Allocation, ...] | None,
+    remaining: tuple[float, ...] | None,
     frontier: bool,
     plot: Path | None,
     output: str,
@@ -44,13 +49,14 @@ def plan(
     accuracy_at_least).
 
     With --running a plan is weighed against what runs: VARIANT=CORES, a pod each, in equal shares of the load, or
-    VARIANT=CORES:SHARE.
+    VARIANT=CORES:SHARE. With --remaining Sponge plans for a queue.
     """
     if plot and not frontier:
         raise click.UsageError("--plot needs --frontier")
-    if running and frontier:
-        raise click.UsageError("--running: accepted: without --frontier")
-    from ipa_seldon.bootstrap import build_algorithm, build_trade
+    for name, value in (("running", running), ("remaining", remaining)):
+        if value and frontier:
+            raise click.UsageError(f"--{name}: accepted: without --frontier")
+    from ipa_seldon.bootstrap import build_algorithm, build_trade, latency_fit
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.config import read_config
     from ipa_seldon.plan import Observation, Status
@@ -59,10 +65,13 @@ def plan(
     if frontier:
         return show_frontier(build_trade(config, algorithm, solver), rate, plot, output)
     built = build_algorithm(config, algorithm, solver)
-    observation = Observation(time=0.0, arrivals=(), plan=_running_plan(config, running or ()))
+    observation = Observation(0.0, (), _running_plan(config, running or ()), remaining or ())
     begin = time.perf_counter()
     proposal = built.decide(rate, observation)
     document = as_document(config, proposal, time.perf_counter() - begin)
+    fit = latency_fit(built)
+    if fit:
+        document["fit"] = _fit_document(fit)
     if output == "table":
         _print_table(config, proposal, document)
     else:
@@ -82,6 +91,14 @@ def _running_plan(config: Config, running: tuple[Allocation, ...]) -> Plan:
         if allocation.variant not in known:
             raise click.UsageError(f"--running: {allocation.variant!r}: accepted: {', '.join(known)}")
     return {stage.name: running}
+
+
+def _fit_document(fit: Fit) -> dict[str, Any]:
+    """Coefficients and residuals in seconds; the latter are of measured points."""
+    from dataclasses import asdict
+
+    residuals = [{"cores": c, "batch": b, "residual": value} for (c, b), value in fit.residuals.items()]
+    return {**asdict(fit.model), "r2": fit.r2, "residuals": residuals}
 
 
 def as_document(config: Config, proposal: Proposal, seconds: float) -> dict[str, Any]:
@@ -142,5 +159,17 @@ def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -
                     f"{share}",
                     highlight=False,
                 )
+    if "fit" in document:
+        _print_fit(console, document["fit"])
     if proposal.reason:
         console.print(proposal.reason, highlight=False)
+
+
+def _print_fit(console: Console, fit: dict[str, Any]) -> None:
+    worst = max(fit["residuals"], key=lambda point: abs(point["residual"]))
+    cores = f"{worst['cores']} core{'' if worst['cores'] == 1 else 's'}"
+    console.print(
+        f"latency ({fit['gamma']:.4g} b {fit['epsilon']:+.4g}) / c {fit['delta']:+.4g} b {fit['eta']:+.4g} s · R2 "
+        f"{fit['r2']:.3f} · farthest off {worst['residual']:+.3f} s, on {cores} at batch {worst['batch']}",
+        highlight=False,
+    )

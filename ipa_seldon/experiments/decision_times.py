@@ -88,7 +88,9 @@ def random_variant(rng: np.random.Generator, index: int, max_cores: int = 4) -> 
             points[cores, batch] = Measurement(latency, batch / latency * float(rng.uniform(0.9, 1.1)))
     profile = Profile(points)
     accuracy = min(0.4 + 0.12 * index + float(rng.uniform(0, 0.05)), 1.0)
-    return Variant(f"v{index}", accuracy, index + 1, profile.cores, profile.latency, profile.throughput)
+    return Variant(
+        f"v{index}", accuracy, index + 1, profile.cores, profile.latency, profile.throughput, points=profile.latencies
+    )
 
 
 def _measured(spec: DecisionTimesSpec, notify: Callable[[str], None]) -> Iterable[DecisionTime]:

@@ -1,5 +1,5 @@
-"""Solvers. Every one answers a MultipleChoice and a VariantSet exactly; ``highs`` and ``gurobi`` also take any
-IntegerProgram.
+"""Solvers. Every one answers a MultipleChoice, a VariantSet and Deadlines exactly; ``highs`` and ``gurobi`` also take
+any IntegerProgram.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ipa_seldon.programs import Choice, MultipleChoice, VariantSet
+from ipa_seldon.programs import Choice, Deadlines, MultipleChoice, VariantSet
 
 SOLVERS: Mapping[str, str] = {
     "auto": "ipa_seldon.solvers.auto:AutoSolver",
@@ -31,4 +31,10 @@ class Solver(Protocol):
 
     def share(self, problem: VariantSet) -> Choice:
         """An optimal set of variants. Infeasibility is a value; raises SolverError when the solver breaks down."""
+        ...
+
+    def meet(self, problem: Deadlines) -> Choice:
+        """The option that meets all deadlines. Infeasibility is a value; raises SolverError when the solver breaks
+        down.
+        """
         ...

@@ -1,10 +1,11 @@
-"""The default: exact label-setting where it applies, HiGHS for the rest."""
+"""The default: exact label-setting where it applies, HiGHS for the rest; options with deadlines are compared."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipa_seldon.programs import Choice, MultipleChoice, VariantSet
+from ipa_seldon.programs import Choice, Deadlines, MultipleChoice, VariantSet
+from ipa_seldon.solvers.exhaustive import ExhaustiveSolver
 from ipa_seldon.solvers.labels import label_setting
 from ipa_seldon.solvers.sets import set_labels
 
@@ -21,7 +22,7 @@ class AutoSolver:
 
     @property
     def name(self) -> str:
-        """``labels`` or ``highs``: the one that answered last."""
+        """``labels``, ``highs`` or ``exhaustive``: the one that answered last."""
         return self._name
 
     def choose(self, problem: MultipleChoice) -> Choice:
@@ -39,6 +40,12 @@ class AutoSolver:
             return self._highs().share(problem)
         self._name = "labels"
         return choice
+
+    def meet(self, problem: Deadlines) -> Choice:
+        """The option that meets all deadlines, by comparing them all: that takes less than formulating a program."""
+        compared = ExhaustiveSolver()
+        self._name = compared.name
+        return compared.meet(problem)
 
     def _highs(self) -> HighsSolver:
         # imported here: most problems never need it, and it takes longer to load than they take to solve

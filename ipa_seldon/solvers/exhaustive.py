@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.programs import AccuracyMeasure, Choice, Floats, MultipleChoice, SolveStatus, VariantSet
+from ipa_seldon.programs import AccuracyMeasure, Choice, Deadlines, Floats, MultipleChoice, SolveStatus, VariantSet
 
 LIMIT = 20_000_000
 CHUNK = 1 << 17
@@ -37,6 +37,14 @@ class ExhaustiveSolver:
             return np.where(problem.allowed(columns), problem.worth(columns), -np.inf)
 
         return _best(problem, sizes, values)
+
+    def meet(self, problem: Deadlines) -> Choice:
+        """The option that meets all deadlines."""
+        feasible = np.flatnonzero(problem.feasible)
+        if not len(feasible):
+            return Choice(SolveStatus.INFEASIBLE, None)
+        choice = (int(feasible[0]),)
+        return Choice(SolveStatus.OPTIMAL, choice, problem.objective(choice))
 
 
 Picks = tuple[NDArray[np.intp], ...]

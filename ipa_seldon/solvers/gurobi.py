@@ -6,8 +6,18 @@ import logging
 from typing import Any
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.formulation import choice_of, formulate, formulate_set
-from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Row, Solution, SolveStatus, Variable, VariantSet
+from ipa_seldon.formulation import choice_of, formulate, formulate_deadlines, formulate_set
+from ipa_seldon.programs import (
+    Choice,
+    Deadlines,
+    IntegerProgram,
+    MultipleChoice,
+    Row,
+    Solution,
+    SolveStatus,
+    Variable,
+    VariantSet,
+)
 from ipa_seldon.solvers.highs import HighsSolver
 
 # At Gurobi's default relative gap of 1e-4 a tie-break of 1e-6 would be ignored.
@@ -48,6 +58,10 @@ class GurobiSolver:
     def share(self, problem: VariantSet) -> Choice:
         """The choice behind an optimal solution of ``formulate_set(problem)``; raises SolverError."""
         return choice_of(problem, self.solve(formulate_set(problem)))
+
+    def meet(self, problem: Deadlines) -> Choice:
+        """The choice behind an optimal solution of ``formulate_deadlines(problem)``; raises SolverError."""
+        return choice_of(problem, self.solve(formulate_deadlines(problem)))
 
     def solve(self, program: IntegerProgram) -> Solution:
         """An optimal solution of any program; raises SolverError when it is unbounded, the solver breaks down, or

@@ -7,8 +7,8 @@ from itertools import chain
 import highspy
 
 from ipa_seldon.errors import SolverError
-from ipa_seldon.formulation import choice_of, formulate, formulate_set
-from ipa_seldon.programs import Choice, IntegerProgram, MultipleChoice, Solution, SolveStatus, VariantSet
+from ipa_seldon.formulation import choice_of, formulate, formulate_deadlines, formulate_set
+from ipa_seldon.programs import Choice, Deadlines, IntegerProgram, MultipleChoice, Solution, SolveStatus, VariantSet
 
 # HiGHS stops by default at a gap of 1e-4 (relative) or 1e-6 (absolute): either would ignore a tie-break of 1e-6.
 OPTIONS = {
@@ -39,6 +39,10 @@ class HighsSolver:
     def share(self, problem: VariantSet) -> Choice:
         """The choice behind an optimal solution of ``formulate_set(problem)``; raises SolverError."""
         return choice_of(problem, self.solve(formulate_set(problem)))
+
+    def meet(self, problem: Deadlines) -> Choice:
+        """The choice behind an optimal solution of ``formulate_deadlines(problem)``; raises SolverError."""
+        return choice_of(problem, self.solve(formulate_deadlines(problem)))
 
     def solve(self, program: IntegerProgram) -> Solution:
         """An optimal solution of any program; raises SolverError when it is unbounded, HiGHS breaks down, or the

@@ -81,6 +81,8 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "outcome": str(decision.outcome),
         "arrivals": [count if math.isfinite(count) else None for count in observation.arrivals],
         "remaining_slo": list(observation.remaining_slo),
+        "budgets": list(observation.budgets),
+        "ready": dict(observation.ready),
         "plan_before": plan_to_json(observation.plan),
         "cost_before": allocated_cores(observation.plan),
         "forecast_rate": decision.rate,
@@ -112,6 +114,8 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         arrivals=tuple(math.nan if count is None else float(count) for count in record["arrivals"]),
         plan=plan_from_json(record["plan_before"]),
         remaining_slo=tuple(record["remaining_slo"]),
+        budgets=tuple(record.get("budgets", ())),  # older logs have none
+        ready=record.get("ready", {}),
     )
     proposal = None
     if "proposal" in record:

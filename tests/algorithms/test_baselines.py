@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_seldon.algorithms import Baselines, Settings
-from ipa_seldon.algorithms.baselines import fa2_high, rim, static
+from ipa_seldon.algorithms import Baselines, Settings, SpongeSettings
+from ipa_seldon.algorithms.baselines import Sized, fa2, fa2_high, rim, static, static_8, static_16
 from ipa_seldon.algorithms.ipa import Ipa
+from ipa_seldon.algorithms.sponge import Sponge
 from ipa_seldon.bootstrap import build_solver
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.options import base_allocations
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Observation, Plan, Proposal, Status
 from ipa_seldon.queueing import Queueing
-from tests.factories import random_pipeline
+from tests.factories import random_pipeline, random_service
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
 RATES = [0.0, 30.0, 6.0, 40.0, 500.0, 0.0, 12.0]
@@ -65,6 +67,48 @@ def test_rim_keeps_the_replicas_it_is_given() -> None:
     elsewhere = counts(fa2_high(pipeline, chosen()).decide(30.0, NOTHING).plan)
     for load in RATES[1:]:
         assert counts(algorithm.decide(load, NOTHING).plan) == {**elsewhere, "s1": 7}
+
+
+@pytest.mark.parametrize(("make", "cores"), [(static_8, 8), (static_16, 16)])
+def test_a_static_pod_keeps_its_cores_and_one_batch(make: Callable[..., Sized], cores: int) -> None:
+    """One pod, the batch that Sponge takes on so many cores for the first load above 0, whatever is queued; degraded
+    where the load is beyond it. A budget below its cores is refused.
+    """
+    pipeline = dataclasses.replace(random_service(3), slo=1.0)
+    algorithm = make(pipeline, chosen())
+    queued = dataclasses.replace(NOTHING, remaining_slo=(0.3,) * 50)
+    proposals = [algorithm.decide(load, queued) for load in RATES]
+    kept = Sponge(pipeline, chosen(), cores=(cores,)).decide(30.0, NOTHING).plan
+    assert [proposal.plan for proposal in proposals[1:]] == [kept] * (len(RATES) - 1)
+    assert [(a.replicas, a.cores) for a in kept["s0"]] == [(1, cores)]
+    assert proposals[1].status is Status.OPTIMAL
+    assert proposals[4].status is Status.DEGRADED
+    with pytest.raises(ConfigError, match=f"limits.cores: 7: accepted: at least {cores}, the cores of one pod"):
+        make(dataclasses.replace(pipeline, cores=7), chosen())
+
+
+def test_static_runs_a_pod_of_the_cores_that_are_set() -> None:
+    """``baselines.cores`` is any number of cores, for the rate that baselines are sized for."""
+    pipeline = dataclasses.replace(random_service(3), slo=1.0)
+    ((allocation,),) = static(pipeline, chosen(cores=5, rate=12.0)).decide(100.0, NOTHING).plan.values()
+    assert (allocation.replicas, allocation.cores) == (1, 5)
+
+
+def test_fa2_scales_replicas_of_the_fewest_cores() -> None:
+    """One variant, on the least cores that it was profiled on, though the base allocation would have more; replicas
+    follow the load.
+    """
+    pipeline = dataclasses.replace(random_pipeline(8, stages=1), slo=1.0, cores=None)
+    (stage,) = pipeline.stages
+    pipeline = dataclasses.replace(pipeline, stages=(dataclasses.replace(stage, threshold=1e3),))
+    algorithm = fa2(pipeline, chosen())
+    plans = [algorithm.decide(load, NOTHING).plan[stage.name][0] for load in (5.0, 40.0)]
+    lightest, *others = sorted(stage.variants, key=lambda variant: -variant.throughput(1, 1))
+    assert {plan.variant for plan in plans} == {lightest.name}
+    assert {plan.cores for plan in plans} == {1}
+    assert plans[0].replicas < plans[1].replicas
+    named = dataclasses.replace(chosen(), sponge=SpongeSettings(variant=others[0].name))
+    assert fa2(pipeline, named).decide(5.0, NOTHING).plan[stage.name][0].variant == others[0].name
 
 
 Row = tuple[float, float, float, float, float]  # accuracy, cores, load carried (requests/s), latency (s), batch

@@ -11,13 +11,15 @@ from ipa_seldon.bootstrap import build_solver, first_plan
 from ipa_seldon.controller import Controller
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Decision, Outcome, Status, allocated_cores
-from tests.factories import random_pipeline, random_set
+from tests.factories import OF_A_SERVICE, random_pipeline, random_service, random_set
 from tests.fakes import LastForecaster, MemoryPlatform
 
 SEEDS = range(5)
 
 
 def pipeline_for(name: str, seed: int) -> Pipeline:
+    if name in OF_A_SERVICE:
+        return random_service(seed)
     return random_set(seed) if name in BY_CAPACITY else random_pipeline(seed)
 
 

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from ipa_seldon.cli import cli
-from tests.test_config import changed, document, document_of_a_set, write
+from tests.test_config import changed, document, document_of_a_service, document_of_a_set, write
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -173,6 +173,10 @@ def test_what_cannot_be_running_is_told(tmp_path: Path, running: str, expected: 
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2"], "stages are: crop, classification"),
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2", "--frontier"], "without --frontier"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "infadapter"], "accepted: one stage, for this"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "sponge"], "for a pipeline of one stage"),
+        (["plan", "-f", "{file}", "--rate", "1", "--remaining", "0.3,soon"], "'soon': accepted: seconds"),
+        (["plan", "-f", "{file}", "--rate", "1", "--remaining", "nan"], "'nan': accepted: seconds"),
+        (["plan", "-f", "{file}", "--rate", "1", "--remaining", "1", "--frontier"], "without --frontier"),
         (["plan", "-f", "absent.yaml", "--rate", "1"], "absent.yaml"),
         (["plan", "-f", "{file}", "--rate", "-1"], "--rate"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "magic"], "accepted: ipa"),
@@ -194,6 +198,27 @@ def test_wrong_input_is_one_clear_line_and_exit_code_2(tmp_path: Path, words: li
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_queue_is_planned_for(tmp_path: Path) -> None:
+    """What queued requests have left takes more cores; the fit that the plan rests on is printed, as JSON with the
+    residual of every point.
+    """
+    path = write(tmp_path, document_of_a_service())
+    words = ("plan", "-f", str(path), "--rate", "5")
+    calm = json.loads(run(*words, "-o", "json").stdout)
+    queued = run(*words, "-o", "json", "--remaining", "300ms,0.3,0.3,0.3,0.3,-1,0.3")
+    assert queued.returncode == 0
+    plan = json.loads(queued.stdout)
+    assert plan["cost"] > calm["cost"]
+    assert (plan["why"]["binding"], plan["why"]["queued"], plan["why"]["hopeless"]) == ("queue", 7, 1)
+    assert set(plan["fit"]) == {"gamma", "epsilon", "delta", "eta", "r2", "residuals"}
+    assert len(plan["fit"]["residuals"]) == 20
+    table = " ".join(run(*words).stdout.split())
+    assert f"R2 {plan['fit']['r2']:.3f} · farthest off +0.088 s, on 2 cores at batch 8" in table
+    overload = run(*words, "--remaining", ",".join(["0.06"] * 9))
+    assert overload.returncode == 3
+    assert "1 of 9 queued requests can be saved" in " ".join(overload.stdout.split())
 
 
 def test_plan_imports_no_library_it_does_not_use(tmp_path: Path) -> None:

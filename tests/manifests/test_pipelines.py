@@ -24,8 +24,8 @@ def pipeline(request: pytest.FixtureRequest) -> Path:
 
 
 def test_all_published_pipelines_are_here() -> None:
-    """IPA's five, InfAdapter's, and the demo's."""
-    assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "resnet", "text"}
+    """IPA's five, InfAdapter's, Sponge's, and the demo's."""
+    assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "resnet", "yolo-sponge", "text"}
 
 
 def test_the_operator_runs_it_as_it_reads(pipeline: Path) -> None:

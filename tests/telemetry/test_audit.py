@@ -17,10 +17,11 @@ from ipa_seldon.cli import cli
 from ipa_seldon.config import Config, read_config
 from ipa_seldon.controller import Controller
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.plan import Outcome
-from ipa_seldon.telemetry.audit import AuditLog, read_audit_log
+from ipa_seldon.plan import Decision, Observation, Outcome
+from ipa_seldon.telemetry.audit import AuditLog, decision_from_json, decision_to_json, read_audit_log
+from tests.factories import OF_A_SERVICE
 from tests.fakes import MemoryPlatform
-from tests.test_config import changed, document_of_a_set, write
+from tests.test_config import changed, document_of_a_service, document_of_a_set, write
 
 
 def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object) -> tuple[Config, Path]:
@@ -28,6 +29,8 @@ def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object)
     content = changed("spec.forecaster", {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20})
     if spec.get("algorithm") in BY_CAPACITY:
         content["spec"] |= {**document_of_a_set()["spec"], "profile": None}
+    if spec.get("algorithm") in OF_A_SERVICE:
+        content["spec"] |= {**document_of_a_service()["spec"], "forecaster": content["spec"]["forecaster"]}
     content["spec"] |= spec
     content["spec"]["damping"] = {"cooldown": "30s", "gain": 0.001}
     config = read_config(write(directory, content))
@@ -70,6 +73,19 @@ def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algor
     assert config.capacities == written.capacities
     assert sum(decision.proposal is not None for decision in decisions) > 30
     assert replay_decisions(config, name, decisions) == []
+
+
+def test_deadlines_and_starting_replicas_are_kept() -> None:
+    """All that Sponge decides by comes back; a log from before there were budgets reads as one without."""
+    decision = Decision(
+        Observation(10.0, (3.0,), {}, remaining_slo=(0.4, -0.1), budgets=(0.7, 0.9), ready={"yolo": 1}),
+        Outcome.UNCHANGED,
+    )
+    record = json.loads(json.dumps(decision_to_json(decision)))
+    assert decision_from_json(record) == decision
+    del record["budgets"], record["ready"]
+    older = decision_from_json(record).observation
+    assert (older.remaining_slo, older.budgets, older.ready) == ((0.4, -0.1), (), {})
 
 
 @pytest.mark.parametrize(
