@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from ipa_seldon.cluster.api import Cluster
     from ipa_seldon.gateway.process import GatewayProcess
     from ipa_seldon.platforms.local import LocalPlatform
-    from ipa_seldon.platforms.seldon.platform import Load, SeldonPlatform
+    from ipa_seldon.platforms.seldon.options import Load
+    from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 
 
 def build_solver(name: str) -> Solver:
@@ -320,7 +321,7 @@ def build_controller(
 
 def seldon_platform(config: Config, cluster: Cluster, load: Load, say: Callable[[str], None]) -> SeldonPlatform:
     """The platform of the config's SeldonDeployment; ConfigError when the file has no part for Seldon Core."""
-    from ipa_seldon.platforms.seldon.platform import SeldonOptions
+    from ipa_seldon.platforms.seldon.options import SeldonOptions
 
     spec = seldon_spec(config)
     options = SeldonOptions(
@@ -329,6 +330,8 @@ def seldon_platform(config: Config, cluster: Cluster, load: Load, say: Callable[
         acts=spec.mode == "active",
         edits=spec.edits,
         patience=spec.patience,
+        resize_patience=spec.resize_patience,
+        resize_fallback=spec.resize_fallback,
         probation=spec.probation,
         tolerance=spec.tolerance,
     )

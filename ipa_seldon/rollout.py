@@ -1,46 +1,60 @@
 """In which order a plan becomes what runs, decided anew from what runs now: it needs no memory, and may change midway.
 
 A stage's capacity never falls below that of the lesser of the two plans: replicas and cores come before a variant that
-serves less with each of them, and go only once what is left runs the new one, and requests have moved there.
+serves less with each of them, and go only once what is left runs the new one, and requests have moved there. No pod is
+told to use more cores than its node has granted it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import PodPlan, pod_plans, set_plans
+from ipa_seldon.specs.desired import NO_LIMIT, PodCores, PodPlan, pod_plans, set_plans
+from ipa_seldon.specs.observed import Trouble
 from ipa_seldon.specs.traffic import percentages
 
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod: whether it takes requests, the ``cores`` it has been given, and what it serves (None: not known).
+    """One pod: whether it takes requests, the cores ``asked`` for and ``granted`` (None: its node says nothing, which
+    is so before it runs and where pods cannot be resized), and what it serves (None: not known).
 
-    ``trouble`` says what keeps its cores from changing, where something does.
+    ``trouble`` is what keeps its cores from changing, where something does.
     """
 
     name: str
     ready: bool
-    cores: int
+    asked: int
     serves: PodPlan | None = None
-    trouble: str = ""
+    trouble: Trouble | None = None
+    granted: int | None = None
+
+    @property
+    def cores(self) -> int:
+        """What it has."""
+        return self.asked if self.granted is None else self.granted
 
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage on the cluster: the ``replicas`` asked for, the pods there are, and what they are told."""
+    """One stage on the cluster: the ``replicas`` asked for, the pods there are, what they are told, and what they are
+    told of their ``cores``; ``start`` is with how many a new pod begins (0: no limit).
+    """
 
     replicas: int
     pods: tuple[Pod, ...]
     told: PodPlan | None
+    cores: PodCores = NO_LIMIT
+    start: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """The writes that are safe now: stage -> replicas, stage -> what its pods are told to serve, pod -> cores.
+    """The writes that are safe now: stage -> replicas, stage -> what its pods are told to serve, pod -> cores, stage ->
+    what pods are told that they have of them (``granted``).
     ``waiting`` has a reason for each stage that is not as planned; none: the plan runs.
 
     For a set of variants all of it is by variant, and there are predictors to be ``added`` (with the cores of their
@@ -54,6 +68,7 @@ class Step:
     added: dict[str, int] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    granted: dict[str, PodCores] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -103,6 +118,7 @@ def next_set_step(pipeline: Pipeline, plan: Plan, states: Mapping[str, StageStat
         if name not in states:
             step.added[name] = wanted[name].cores
             step.told[name] = tasks[name]
+            step.granted[name] = PodCores(wanted[name].cores)
         step.waiting[name] = "its predictor has no pods yet"
     target = dict.fromkeys(states, 0) | percentages({name: a.share for name, a in wanted.items()})
     if dispatch.traffic != target:
@@ -147,16 +163,22 @@ def _grow(name: str, change: _Change, step: Step) -> bool:
     """Take what must come before anything goes; whether all of it is there, and serves."""
     wanted, task, state = change.wanted, change.task, change.state
     ready = [pod for pod in state.pods if pod.ready]
-    grown = min((pod.cores for pod in state.pods), default=0) >= wanted.cores
+    # Also asked for: what a pod has may still be what it is about to lose.
+    grown = min((min(pod.asked, pod.cores) for pod in state.pods), default=0) >= wanted.cores
     if state.replicas < wanted.replicas:
         step.replicas[name] = wanted.replicas
-    step.cores.update({pod.name: wanted.cores for pod in state.pods if pod.cores < wanted.cores})
-    enough = len(ready) >= wanted.replicas or _serves_more(change.stage, task, state.told)
+    # Also where more than is wanted was asked for, and not granted: it keeps the node's cores from others.
+    lacking = [pod for pod in state.pods if pod.asked < wanted.cores or pod.cores <= wanted.cores < pod.asked]
+    step.cores.update({pod.name: wanted.cores for pod in lacking})
+    _limit(name, change, step)
+    late = sum(_uses_less(pod, state.told, wanted.cores) for pod in ready)
+    enough = len(ready) - late >= wanted.replicas or _serves_more(change.stage, task, state.told)
     if state.told != task and not (grown and enough):
         step.waiting[name] = _shortage(wanted, state, ready)
         return False
     if state.told != task:
         step.told[name] = task
+        step.granted[name] = _granted(state)
         step.waiting[name] = f"{len(state.pods)} pods are told to serve {task.variant}"
         return False
     serving = [pod for pod in ready if pod.serves == task]
@@ -167,12 +189,34 @@ def _grow(name: str, change: _Change, step: Step) -> bool:
     return True
 
 
+def _uses_less(pod: Pod, told: PodPlan | None, cores: int) -> bool:
+    """Whether a pod serves what it is told, but does not use yet as many cores as it is to have by both plans."""
+    serves = pod.serves
+    if serves is None or told is None or replace(serves, cores=told.cores) != told:
+        return False
+    return serves.cores < min(told.cores, cores)
+
+
+def _limit(name: str, change: _Change, step: Step) -> None:
+    """Tell pods what they have of their cores where that changes what one of them, or a new one, is to serve."""
+    told, before, now = change.state.told, change.state.cores, _granted(change.state)
+    names = ["", *(pod.name for pod in change.state.pods)]
+    if told is not None and any(before.limited(told, pod) != now.limited(told, pod) for pod in names):
+        step.granted[name] = now
+
+
+def _granted(state: StageState) -> PodCores:
+    """The cores that pods have. Those whose node says nothing are left out: they have what they started with."""
+    said = {pod.name: pod.granted for pod in state.pods if pod.granted is not None}
+    return PodCores(state.start, {name: cores for name, cores in said.items() if cores != state.start})
+
+
 def _shrink(name: str, wanted: Allocation, state: StageState, step: Step) -> None:
     """Give back what is too much."""
-    step.cores.update({pod.name: wanted.cores for pod in state.pods if pod.cores > wanted.cores})
+    step.cores.update({pod.name: wanted.cores for pod in state.pods if pod.asked > wanted.cores})
     if state.replicas > wanted.replicas:
         step.replicas[name] = wanted.replicas
-    if len(state.pods) > wanted.replicas or any(pod.cores > wanted.cores for pod in state.pods):
+    if len(state.pods) > wanted.replicas or any(max(pod.asked, pod.cores) > wanted.cores for pod in state.pods):
         step.waiting[name] = f"{len(state.pods)} pods become {wanted.replicas} of {wanted.cores} cores"
     elif state.replicas != wanted.replicas:
         step.waiting[name] = f"{state.replicas} replicas become {wanted.replicas}"
@@ -191,7 +235,7 @@ def _serves_more(stage: Stage, new: PodPlan, old: PodPlan | None) -> bool:
 
 def _shortage(wanted: Allocation, state: StageState, serving: list[Pod]) -> str:
     trouble = next((f": {pod.name}: {pod.trouble}" for pod in state.pods if pod.trouble), "")
-    small = sum(pod.cores < wanted.cores for pod in state.pods)
+    small = sum(min(pod.asked, pod.cores) < wanted.cores for pod in state.pods)
     if small:
         return f"{small} of {len(state.pods)} pods have less than {wanted.cores} cores{trouble}"
     return f"{len(serving)} of {max(wanted.replicas, state.replicas)} pods are ready for {wanted.variant}{trouble}"

@@ -235,7 +235,10 @@ class SeldonSpec(Document):
     ``mode``: whether plans are applied, only recommended, or not made. ``edits``: whether replicas or a plan that
     somebody else has changed become the plan, or pause the pipeline. A plan that does not run within ``patience`` is
     taken back, and one under which the share of requests that miss the SLO has risen by more than ``tolerance`` when
-    ``probation`` ends. ``arrivals``: PromQL for requests/s, one series, in place of the executor's own count.
+    ``probation`` ends. Cores that a pod does not get in place are waited for ``resize_patience``, where waiting helps;
+    then the plan is taken back (``resize_fallback: revert``), or its load carried by more replicas of the cores that
+    the stage had (``replica``, within the limits). ``arrivals``: PromQL for requests/s, one series, in place of the
+    executor's own count.
     """
 
     model_uri: Annotated[
@@ -251,6 +254,8 @@ class SeldonSpec(Document):
     mode: Literal["active", "recommend", "off"] = "active"
     edits: Literal["adopt", "pause"] = "adopt"
     patience: Duration = 300.0
+    resize_patience: Duration = 60.0
+    resize_fallback: Literal["revert", "replica"] = "revert"
     probation: Duration = 60.0
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
     arrivals: str | None = None
@@ -294,6 +299,8 @@ class PipelineSpec(Document):
         topological(self.graph)
         if self.seldon is not None and self.seldon.predictor is None and len(nodes) > 1:
             raise ValueError(f"seldon.predictor: None: accepted: a name; stages are: {', '.join(sorted(nodes))}")
+        if self.seldon is not None and self.seldon.predictor is None and self.seldon.resize_fallback == "replica":
+            raise ValueError("seldon.resize_fallback: 'replica': accepted: revert, where predictor is null")
         return self
 
     @model_validator(mode="after")

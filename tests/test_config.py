@@ -257,6 +257,14 @@ def test_the_budget_is_the_tighter_one(tmp_path: Path) -> None:
         assert read_config(write(tmp_path, of_a_set)).budget == 6
 
 
+def test_a_set_of_variants_has_no_replicas_in_place_of_cores(tmp_path: Path) -> None:
+    """One line names the key and what it may be."""
+    made = document_of_a_set()
+    made["spec"]["seldon"] = {"model_uri": "gs://bucket/video", "predictor": None, "resize_fallback": "replica"}
+    with pytest.raises(ConfigError, match=r"seldon\.resize_fallback: 'replica': accepted: revert, where predictor is"):
+        read_config(write(tmp_path, made))
+
+
 @pytest.mark.parametrize(
     ("text", "accepted"),
     [("{", "not YAML"), ("[]", "a mapping"), ("kind: A\nkind: B\n", "appears twice"), ("", "a mapping")],

@@ -10,11 +10,14 @@ import pytest
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.rollout import Dispatch, Pod, StageState, Step, carries, next_set_step, next_step
-from ipa_seldon.specs.desired import PodPlan
+from ipa_seldon.specs.desired import PodCores, PodPlan
+from ipa_seldon.specs.observed import Trouble
 from ipa_seldon.specs.traffic import percentages
 
 SECONDS = {"light": 0.01, "medium": 0.02, "heavy": 0.05}
 """Of one request on one core."""
+START = 1
+"""Cores that new pods begin with."""
 
 
 def variant(name: str, version: int) -> Variant:
@@ -48,8 +51,8 @@ def running(name: str, replicas: int, cores: int = 1, batch: int = 1, ready: int
     """A stage that runs such a plan, of whose pods the first ``ready`` are ready."""
     serves = task(name, cores, batch)
     number = replicas if ready is None else ready
-    pods = tuple(Pod(f"pod-{index}", index < number, cores, serves) for index in range(replicas))
-    return StageState(replicas, pods, serves)
+    pods = tuple(Pod(f"pod-{index}", index < number, cores, serves, granted=cores) for index in range(replicas))
+    return StageState(replicas, pods, serves, start=START)
 
 
 def step(wanted: Plan, state: StageState) -> Step:
@@ -100,9 +103,55 @@ def test_cores_grow_before_threads_and_shrink_after() -> None:
     assert step(plan("light", 2), told).cores == {"pod-0": 1, "pod-1": 1}
 
 
+def asking(asked: int, granted: int, cores: int = 1) -> StageState:
+    """One pod that has been asked to have so many cores, was granted others, and is told to use ``cores`` of them."""
+    pod = Pod("pod-0", True, asked, task("light", cores), granted=granted)
+    return replace(running("light", 1, cores), pods=(pod,))
+
+
+def test_cores_are_used_once_they_are_granted() -> None:
+    """Asked for is not enough, nor is what a pod still has but is about to lose; and what is asked for is not asked for
+    again.
+    """
+    waiting = step(plan("light", 1, cores=4), asking(4, 2))
+    assert (waiting.cores, waiting.told) == ({}, {})
+    losing = step(plan("light", 1, cores=4), asking(1, 4))
+    assert (losing.cores, losing.told) == ({"pod-0": 4}, {})
+    granted = step(plan("light", 1, cores=4), asking(4, 4))
+    assert granted.told == {"detect": task("light", 4)}
+    assert granted.granted == {"detect": PodCores(START, {"pod-0": 4})}
+
+
+def test_a_wish_that_was_not_granted_is_taken_back() -> None:
+    """A plan with fewer cores does not leave a node with a wish for more; it runs once that is gone."""
+    back = step(plan("light", 1, cores=2), asking(4, 2, 2))
+    assert back.cores == {"pod-0": 2}
+    assert not back.done
+    assert step(plan("light", 1, cores=2), asking(2, 2, 2)).done
+
+
+def test_a_new_pod_is_told_the_cores_that_it_has() -> None:
+    """It begins with the template's, on as many threads, while the others have more; it is asked to have what they
+    have, and told to use that once it is granted.
+    """
+    old, began = running("light", 1, 4).pods[0], PodCores(START, {"pod-0": 4})
+    fresh = Pod("pod-new", True, START, task("light", START), granted=START)
+    state = StageState(2, (old, fresh), task("light", 4), began, START)
+    asks = step(plan("light", 2, cores=4), state)
+    assert (asks.cores, asks.told, asks.granted) == ({"pod-new": 4}, {}, {})
+    assert began.limited(task("light", 4), "pod-new") == task("light", START)
+    larger = replace(fresh, asked=4, granted=4)
+    told = step(plan("light", 2, cores=4), replace(state, pods=(old, larger)))
+    assert told.granted == {"detect": PodCores(START, {"pod-0": 4, "pod-new": 4})}
+    template = step(plan("light", 2, cores=4), replace(state, start=2))
+    assert template.granted["detect"].limited(task("light", 4), "another") == task("light", 2)
+
+
 def test_trouble_is_told() -> None:
     """Why a node does not give a pod its cores stands in what the step waits for."""
-    state = replace(running("light", 1), pods=(Pod("pod-0", True, 1, task("light", 1, 1), "Infeasible: too many"),))
+    state = replace(
+        running("light", 1), pods=(Pod("pod-0", True, 1, task("light", 1, 1), Trouble("Infeasible", "too many")),)
+    )
     waiting = step(plan("light", 1, cores=4), state).waiting
     assert waiting == {"detect": "1 of 1 pods have less than 4 cores: pod-0: Infeasible: too many"}
 
@@ -115,25 +164,32 @@ def test_an_unknown_variant_counts_as_lighter() -> None:
 
 
 def capacity(state: StageState) -> float:
-    """Requests/s that the ready pods serve; threads beyond a pod's cores serve nothing more."""
-    return sum(
-        min(pod.cores, pod.serves.cores) / SECONDS[pod.serves.variant]
-        for pod in state.pods
-        if pod.ready and pod.serves is not None
-    )
+    """Requests/s that the ready pods serve, none of which has more threads than cores."""
+    serving = [(pod.cores, pod.serves) for pod in state.pods if pod.ready and pod.serves is not None]
+    assert all(serves.cores <= cores for cores, serves in serving), serving
+    return sum(serves.cores / SECONDS[serves.variant] for _, serves in serving)
 
 
 def follow(state: StageState, made: Step, chance: random.Random) -> StageState:
     """The cluster a moment later: writes take effect, and each pod follows or does not yet, by chance."""
     replicas = made.replicas.get("detect", state.replicas)
-    told = made.told.get("detect", state.told)
-    pods = [replace(pod, cores=made.cores.get(pod.name, pod.cores)) for pod in state.pods]
-    pods = [replace(pod, serves=told) if pod.ready and chance.random() < 0.5 else pod for pod in pods]
-    pods = [replace(pod, ready=True, serves=told) if not pod.ready and chance.random() < 0.5 else pod for pod in pods]
-    fresh = (Pod(f"pod-{chance.random()}", False, 1) for _ in range(replicas - len(pods)))
+    told, cores = made.told.get("detect", state.told), made.granted.get("detect", state.cores)
+    pods = [_followed(pod, made, told and cores.limited(told, pod.name), chance) for pod in state.pods]
+    fresh = (Pod(f"pod-{chance.random()}", False, START) for _ in range(replicas - len(pods)))
     # A cluster takes pods that are not ready first.
     kept = sorted(pods, key=lambda pod: not pod.ready)[:replicas]
-    return StageState(replicas, (*kept, *fresh), told)
+    return StageState(replicas, (*kept, *fresh), told, cores, START)
+
+
+def _followed(pod: Pod, made: Step, told: PodPlan | None, chance: random.Random) -> Pod:
+    """A pod asks for its cores, its node grants them now or later, and it starts, or loads what it is told, or not yet.
+    One that has not started yet is granted what it began with, or what it asks for meanwhile.
+    """
+    granted = START if pod.granted is None and pod.ready else pod.granted
+    pod = replace(pod, asked=made.cores.get(pod.name, pod.asked), granted=granted)
+    if chance.random() < 0.5:
+        pod = replace(pod, ready=True, granted=pod.granted or START, serves=told)
+    return replace(pod, granted=pod.asked) if pod.granted is not None and chance.random() < 0.5 else pod
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -220,9 +276,12 @@ def test_a_set_never_sustains_less_than_both_sets(seed: int) -> None:
                 {"detect": made.replicas[name]} if name in made.replicas else {},
                 {"detect": made.told[name]} if name in made.told else {},
                 made.cores,
+                granted={"detect": made.granted[name]} if name in made.granted else {},
             )
             states[name] = (
-                StageState(1, (), task(name, after[name].cores)) if state is None else follow(state, part, chance)
+                StageState(1, (), task(name, after[name].cores), start=START)
+                if state is None
+                else follow(state, part, chance)
             )
         for name in made.removed:
             assert not traffic.pop(name)

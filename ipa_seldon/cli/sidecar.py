@@ -17,6 +17,12 @@ from ipa_seldon.cli.options import Seconds
 )
 @click.option("--entry", help="Its entry in the plan, a variant of a set.  [default: the stage]")
 @click.option(
+    "--pod",
+    envvar="POD_NAME",
+    default="",
+    help="This pod's name, by which the plan says how many cores it has; by default as in POD_NAME.",
+)
+@click.option(
     "--config-map", help="That ConfigMap's name: watched where the pod may, which is faster than the mounted file."
 )
 @click.option("--triton", default="localhost:9500", show_default=True, help="Triton's gRPC endpoint, host:port.")
@@ -32,6 +38,7 @@ def sidecar(
     stage: str,
     path: Path,
     entry: str | None,
+    pod: str,
     config_map: str | None,
     triton: str,
     host: str,
@@ -67,7 +74,7 @@ def sidecar(
     watched = _watched(config_map, say) if config_map else lambda: None
 
     def wanted() -> PodPlan:
-        return pod_plan(watched() or mounted(), entry or stage)
+        return pod_plan(watched() or mounted(), entry or stage, pod)
 
     reconciler = Reconciler(stage, wanted, lambda: TritonModels(triton), time.monotonic, min_interval)
     app = create_app(Sidecar(stage, reconciler, poll, say))

@@ -11,7 +11,7 @@ from ipa_seldon.adapter.sources import Source, config_maps
 from ipa_seldon.bootstrap import seldon_spec
 from ipa_seldon.cluster.api import Cluster
 from ipa_seldon.config import Config, read_config
-from ipa_seldon.doctor import load, server, solvers
+from ipa_seldon.doctor import load, machine, server, solvers
 from ipa_seldon.doctor.findings import Finding, Status, attempt, failed, ok, warn
 from ipa_seldon.doctor.pipelines import RENDER, Subject, alone, attached, changeable, deployed, planned
 from ipa_seldon.doctor.pods import pods
@@ -26,7 +26,7 @@ OF_PIPELINE: dict[str, Callable[[Subject], Finding]] = {
     "pods": pods,
 }
 OF_LOAD = {"load": load.load, "triton": load.triton}
-OF_SOLVERS = {"solver": solvers.auto, "highs": solvers.highs, "gurobi": solvers.gurobi}
+OF_MACHINE = {"quota": machine.cores, "solver": solvers.auto, "highs": solvers.highs, "gurobi": solvers.gurobi}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def examine(paths: Sequence[Path], namespace: str | None, prometheus: str | None
     measured, finding = _prometheus(prometheus)
     yield finding
     yield from _pipelines(_Reached(cluster, measured, cluster.namespace if cluster else namespace), paths)
-    yield from (attempt(check, find) for check, find in OF_SOLVERS.items())
+    yield from (attempt(check, find) for check, find in OF_MACHINE.items())
 
 
 def _prometheus(url: str | None) -> tuple[Prometheus | None, Finding]:

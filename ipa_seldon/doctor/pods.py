@@ -18,6 +18,11 @@ from ipa_seldon.specs.seldon import SIDECAR, SIDECAR_PORT
 _AT_ONCE = 8
 _SHOWN = 3
 """Troubles that are told in full."""
+_RESIZES = {
+    "Deferred": "free cores on its node, or wait",
+    "Infeasible": "larger nodes, or fewer cores in the profile",
+}
+"""What to do about cores that a node does not give, by its reason."""
 _SEVERITY = [Status.FAIL, Status.WARN]
 
 
@@ -41,23 +46,20 @@ def _troubles(subject: Subject) -> Iterator[Finding]:
             remedy = f"see what keeps them: {subject.kubectl} describe replicaset -l app={name}"
             yield fail("pods", f"{stage}: {len(found)} of {asked} pods are there", remedy)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            told = subject.view.told.get(stage)
-            yield from filter(None, pool.map(partial(_trouble, subject, told), found))
+            yield from filter(None, pool.map(partial(_trouble, subject, stage), found))
 
 
-def _trouble(subject: Subject, told: PodPlan | None, pod: Mapping[str, Any]) -> Finding | None:
+def _trouble(subject: Subject, stage: str, pod: Mapping[str, Any]) -> Finding | None:
     """What is wrong with one pod; None: nothing."""
     name = pod["metadata"]["name"]
     if not is_ready(pod):
         remedy = f"{subject.kubectl} describe pod {name}; {subject.kubectl} logs {name} --all-containers"
         return fail("pods", f"{name} is not ready: {_unready(pod)}", remedy)
-    if resize_trouble(pod):
-        return warn(
-            "pods",
-            f"{name} does not get its new cores: {resize_trouble(pod)}",
-            "Deferred: free cores on its node, or wait; Infeasible: larger nodes, or fewer cores in the profile",
-        )
-    return _report(subject, told, name)
+    trouble = resize_trouble(pod)
+    if trouble is not None:
+        remedy = _RESIZES.get(trouble.reason, f"{subject.kubectl} describe pod {name}")
+        return warn("pods", f"{name} does not get its new cores: {trouble}", remedy)
+    return _report(subject, subject.view.told_to(stage, name), name)
 
 
 def _unready(pod: Mapping[str, Any]) -> str:

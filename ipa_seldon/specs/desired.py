@@ -3,13 +3,15 @@
 One document holds every stage of a pipeline, so that a plan changes as a whole. A pod is one replica: it runs one
 instance of one variant, and how many pods there are is the cluster's part of the plan. Where a stage runs a set of
 variants, each has an entry of its name in place of the stage's.
+
+A pod never uses more threads than it has cores: what its node has granted is in the document too, pod by pod.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
@@ -38,6 +40,23 @@ class PodPlan:
     delay: float
 
 
+@dataclass(frozen=True)
+class PodCores:
+    """The cores that a stage's pods have: by name those whose node has granted others than ``start``, which is what
+    pods begin with, out of the template. 0: no limit.
+    """
+
+    start: int
+    pods: Mapping[str, int] = field(default_factory=dict)
+
+    def limited(self, plan: PodPlan, pod: str) -> PodPlan:
+        """``plan`` on no more cores than the pod of that name has."""
+        return replace(plan, cores=min(plan.cores, self.pods.get(pod, self.start) or plan.cores))
+
+
+NO_LIMIT = PodCores(0)
+
+
 def pod_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
     """Stage -> what each of its pods serves; PlatformError where a stage runs a set of variants: one model cannot."""
     plans = {}
@@ -64,14 +83,33 @@ def pod_plan_of(stage: Stage, allocation: Allocation) -> PodPlan:
     return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay)
 
 
-def plan_document(plans: Mapping[str, PodPlan]) -> str:
-    """The document of what every stage's pods serve."""
+def plan_document(plans: Mapping[str, PodPlan], cores: Mapping[str, PodCores] | None = None) -> str:
+    """The document of what every stage's pods serve, and of the ``cores`` that they have where the two may differ."""
     stages = {name: asdict(plan) for name, plan in plans.items()}
-    return json.dumps({"format": FORMAT, "stages": stages}, sort_keys=True)
+    limits = {name: asdict(found) for name, found in (cores or {}).items() if found != NO_LIMIT}
+    return json.dumps({"format": FORMAT, "stages": stages, "cores": limits}, sort_keys=True)
 
 
-def pod_plan(text: str, stage: str) -> PodPlan:
-    """The entry of ``stage`` in a document; PlatformError says what is wrong with it."""
+def pod_cores(text: str, stage: str) -> PodCores:
+    """The cores of a stage's pods in a document; PlatformError says what is wrong with it."""
+    try:
+        found: Mapping[str, Any] = json.loads(text).get("cores", {}).get(stage, {"start": 0})
+        pods = {str(name): int(cores) for name, cores in found.get("pods", {}).items()}
+        return PodCores(int(found["start"]), pods)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PlatformError(f"plan: no cores of stage {stage!r}: {error!r}") from error
+
+
+def pod_plan(text: str, stage: str, pod: str = "") -> PodPlan:
+    """What the pod of that name serves by the entry of ``stage`` in a document, on the cores that it has; PlatformError
+    says what is wrong with it.
+    """
+    plan = stage_plan(text, stage)
+    return pod_cores(text, stage).limited(plan, pod)
+
+
+def stage_plan(text: str, stage: str) -> PodPlan:
+    """The entry of ``stage`` in a document, for pods that have all cores; PlatformError says what is wrong with it."""
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:

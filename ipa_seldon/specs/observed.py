@@ -116,25 +116,59 @@ def is_ready(pod: Document) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def cores_of(pod: Document, container: str) -> int:
-    """The whole cores a container has, as its node has granted them; 0 where none are promised."""
+def asked_cores(pod: Document, container: str) -> int:
+    """The whole cores that a pod, or the template of one, asks for; 0 where it asks for none."""
+    return next((_cores(found) or 0 for found in pod["spec"]["containers"] if found["name"] == container), 0)
+
+
+def granted_cores(pod: Document, container: str) -> int | None:
+    """The whole cores that a container has, as its node says. None where it says nothing: the container has not started
+    yet, or the node cannot resize it (Kubernetes before 1.33) and it has what was asked for.
+    """
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    granted = [status.get("resources") for status in statuses if status["name"] == container]
-    asked = [found.get("resources") for found in pod["spec"]["containers"] if found["name"] == container]
-    for resources in (*granted, *asked):
-        quantity = ((resources or {}).get("limits") or {}).get("cpu")
-        if quantity is not None:
-            return int(_cpu(str(quantity)))
-    return 0
+    return next((_cores(status) for status in statuses if status["name"] == container), None)
+
+
+def _cores(holder: Mapping[str, Any]) -> int | None:
+    quantity = ((holder.get("resources") or {}).get("limits") or {}).get("cpu")
+    return None if quantity is None else int(_cpu(str(quantity)))
 
 
 def _cpu(quantity: str) -> float:
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
-def resize_trouble(pod: Document) -> str:
-    """Why a pod's new cores are not granted, where its node says so."""
-    for condition in pod.get("status", {}).get("conditions") or ():
-        if condition["type"] in ("PodResizePending", "PodResizeInProgress") and condition["status"] == "True":
-            return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
-    return ""
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps a pod from the cores that it asks for: ``reason`` in one word, ``message`` in a sentence. ``since`` is
+    when that began, as its node wrote it (RFC 3339; empty: not said). ``final``: waiting does not help.
+    """
+
+    reason: str
+    message: str
+    since: str = ""
+    final: bool = False
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.reason, self.message)))
+
+
+def resize_trouble(pod: Document) -> Trouble | None:
+    """What a pod's node says of the cores that the pod asks for now: Deferred (not now), Infeasible (never on this
+    node), Error (granted, but it could not be done; it goes on trying). None: nothing, or that all goes well.
+    """
+    conditions = pod.get("status", {}).get("conditions") or ()
+    for kind in ("PodResizePending", "PodResizeInProgress"):  # both may be there; the first is of the newer wish
+        for found in conditions:
+            if found["type"] == kind and found["status"] == "True" and found.get("reason") and _current(pod, found):
+                # Without a generation (Kubernetes 1.33) it may be the answer to what was asked for before.
+                final = found["reason"] == "Infeasible" and "observedGeneration" in found
+                since = str(found.get("lastTransitionTime") or "")
+                return Trouble(str(found["reason"]), str(found.get("message") or ""), since, final)
+    return None
+
+
+def _current(pod: Document, condition: Mapping[str, Any]) -> bool:
+    """Whether a condition is about the pod as it is asked for now, as far as it says."""
+    generation = pod["metadata"].get("generation", 0)
+    return bool(condition.get("observedGeneration", generation) >= generation)

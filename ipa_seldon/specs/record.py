@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.plan import Plan, plan_from_json, plan_to_json, same_plan
+from ipa_seldon.plan import Plan, plan_from_json, plan_to_json, plan_words, same_plan
 
 FORMAT = 1
 KEY = "record.json"
@@ -26,9 +26,10 @@ class Record:
     ``plan`` is what the cluster was last asked for, at ``since``; ``replicas`` what each Deployment asked for then;
     ``told`` the digest of the plan document as written last. ``settled`` is when all of it ran (None: not yet),
     ``healthy`` the last plan that proved itself. ``violations`` is the share of requests that missed the SLO before the
-    change (None: not measured). ``rejected`` did not prove itself, and is not tried again before ``rejected_until``.
-    ``rolls``: the plan replaces pods, or makes some under a new name, by our own change of the SeldonDeployment.
-    ``shifted`` is when requests were last moved between predictors, ``added`` names the predictors that are ours.
+    change (None: not measured). ``rejected`` did not prove itself, for the reason ``why``, and is not tried again
+    before ``rejected_until``. ``rolls``: the plan replaces pods, or makes some under a new name, by our own change of
+    the SeldonDeployment. ``shifted`` is when requests were last moved between predictors, ``added`` names those that
+    are ours.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Record:
     violations: float | None = None
     rejected: Plan | None = None
     rejected_until: float = 0.0
+    why: str = ""
     rolls: bool = False
     shifted: float | None = None
     added: tuple[str, ...] = ()
@@ -47,6 +49,12 @@ class Record:
     def forbids(self, plan: Plan, now: float) -> bool:
         """Whether ``plan`` was taken back a short time ago."""
         return self.rejected is not None and same_plan(self.rejected, plan) and now < self.rejected_until
+
+    def quarantine(self, now: float) -> str:
+        """Which plan is not tried now, and why, in words; empty: any is."""
+        if self.rejected is None or now >= self.rejected_until:
+            return ""
+        return f"{plan_words(self.rejected)} was taken back and is not tried again yet: {self.why}"
 
 
 def digest(document: str) -> str:

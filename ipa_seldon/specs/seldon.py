@@ -245,6 +245,7 @@ def _sidecar(pipeline: str, stage: str, settings: SeldonSettings) -> dict[str, A
             *("sidecar", "--stage", stage, "--plan", f"{PLAN_DIRECTORY}/{KEY}", "--config-map", plan_name(pipeline)),
             *("--triton", f"localhost:{FIRST_GRPC_PORT}", "--port", str(SIDECAR_PORT)),
         ],
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         "livenessProbe": _probe("/healthz", SIDECAR_PORT, 10, 3),
         # At once: a Triton that was started again answers with what the repository states until its plan is loaded.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from ipa_seldon.specs.seldon_operator import containers, deployment_name, node_service_name, nodes
 from tests.cluster.documents import Documents
+from tests.cluster.nodes import Answer, dated, granted, pod_status, resources_of
 from tests.cluster.pod_runner import InstantPods, PodRunner
 from tests.cluster.resources import Document
 
@@ -106,14 +108,23 @@ def _graph_status(deployments: list[Document]) -> Document:
 class Kubelet:
     """The controllers of Deployments and a node in one: as many pods as each Deployment asks for, run by ``runner``.
 
-    There are no ReplicaSets: a Deployment owns its pods, and an annotation says which template each is from.
+    There are no ReplicaSets: a Deployment owns its pods, and an annotation says which template each is from. ``answer``
+    is what becomes of a pod's wish for other resources, by default that it is granted; ``clock`` gives epoch seconds.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str = "default", runner: PodRunner | None = None) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str = "default",
+        runner: PodRunner | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._documents = Documents(kubeconfig, namespace, "kubelet")
         self._runner = runner or InstantPods()
+        self._clock = clock
+        self.answer: Answer = granted
         self._resources: dict[str, list[Document]] = {}
-        """Of the containers of each pod that runs, by the pod's name."""
+        """What the containers of each pod that runs have, by the pod's name."""
 
     def run(self, period: float = 0.05) -> AbstractContextManager[None]:
         """Passes every ``period`` seconds, in a thread."""
@@ -136,14 +147,19 @@ class Kubelet:
 
     def _ran(self, pod: Document) -> Document:
         """Start or resize a pod where that is due, and report it; the pod as it then is."""
-        name = pod["metadata"]["name"]
-        resources = [container.get("resources", {}) for container in pod["spec"]["containers"]]
+        name, asked, held = pod["metadata"]["name"], resources_of(pod), None
         if name not in self._resources:
             self._runner.start(pod)
-        elif self._resources[name] != resources:
-            self._runner.resized(pod)
-        self._resources[name] = resources
-        status = {**pod.get("status", {}), **_pod_status(pod, self._runner.ip(pod), self._runner.ready(pod))}
+            self._resources[name] = asked
+        elif self._resources[name] != asked:
+            held = self.answer(pod)
+            if held is None:
+                self._resources[name] = asked
+                self._runner.resized(pod)
+        reported = pod_status(pod, self._resources[name], self._runner.ip(pod), self._runner.ready(pod))
+        if held is not None:
+            reported["conditions"].append(dated(pod, held, self._clock()))
+        status = {**pod.get("status", {}), **reported}
         return (
             pod if status == pod.get("status") else self._documents.replace("pods", {**pod, "status": status}, "status")
         )
@@ -182,25 +198,6 @@ def _pod(deployment: Document, digest: str) -> Document:
         # As ``paused``: no scheduler puts it on a node.
         "spec": {**template["spec"], "schedulerName": "none"},
     }
-
-
-def _pod_status(pod: Document, ip: str, ready: bool) -> Document:
-    """As the kubelet reports it. Resources are what runs: a resize is done once it is seen."""
-    statuses = [
-        {
-            "name": container["name"],
-            "image": container.get("image", ""),
-            "imageID": "",
-            "ready": ready,
-            "started": ready,
-            "restartCount": 0,
-            "state": {"running": {}},
-            "resources": container.get("resources", {}),
-        }
-        for container in pod["spec"]["containers"]
-    ]
-    conditions = [{"type": kind, "status": str(ready)} for kind in ("Ready", "ContainersReady")]
-    return {"phase": "Running", "podIP": ip, "conditions": conditions, "containerStatuses": statuses}
 
 
 def _deployment_status(deployment: Document, pods: list[Document], digest: str) -> Document:

@@ -23,6 +23,7 @@ class LocalCluster:
     kubeconfig: Path
     router: Router
     pods: ProcessPods
+    kubelet: Kubelet
 
 
 @contextmanager
@@ -32,10 +33,7 @@ def local_cluster(
     """One whose pods serve ``repository``: writes ``kubeconfig``, and logs to ``directory``; see ProcessPods."""
     with Emulator() as emulator:
         emulator.kubeconfig(kubeconfig)
-        with (
-            ProcessPods(repository, kubeconfig, directory, say) as pods,
-            Operator(kubeconfig).run(PERIOD),
-            Kubelet(kubeconfig, runner=pods).run(PERIOD),
-            Router(emulator.url) as router,
-        ):
-            yield LocalCluster(kubeconfig, router, pods)
+        with ProcessPods(repository, kubeconfig, directory, say) as pods:
+            kubelet = Kubelet(kubeconfig, runner=pods)
+            with Operator(kubeconfig).run(PERIOD), kubelet.run(PERIOD), Router(emulator.url) as router:
+                yield LocalCluster(kubeconfig, router, pods, kubelet)

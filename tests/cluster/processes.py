@@ -131,7 +131,7 @@ class ProcessPods:
         places = {"localhost": address, mount.path: str(directory)}
         command = Command(
             [sys.executable, "-m", "ipa_seldon", *(_replaced(a, places) for a in sidecar["args"]), "--host", address],
-            {**os.environ, "KUBECONFIG": str(self._kubeconfig)},
+            {**os.environ, "KUBECONFIG": str(self._kubeconfig), "POD_NAME": directory.name},
             directory / "sidecar.log",
             self._guard.pid,
             spec["terminationGracePeriodSeconds"],

@@ -78,6 +78,6 @@ class SidecarPods(InstantPods):
         entry = self._entries[name]
         if not self.stuck(name):
             with suppress(PlatformError):
-                self.serving[name] = pod_plan(self._document(), entry)
+                self.serving[name] = pod_plan(self._document(), entry, name)
         plan = self.serving[name]
         return {"running": plan and asdict(plan)}

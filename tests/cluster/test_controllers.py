@@ -11,6 +11,7 @@ from kubernetes import client, config
 from ipa_seldon.specs.seldon_operator import deployment_name
 from tests.cluster.controllers import HASH, Kubelet, Operator
 from tests.cluster.emulator import Emulator
+from tests.cluster.nodes import Answer, deferred, failing, granted, in_progress, infeasible
 from tests.cluster.objects import SELDON
 from tests.cluster.pod_runner import InstantPods
 from tests.cluster.resources import Document
@@ -212,6 +213,43 @@ def test_a_resized_pod_stays(cluster: Cluster) -> None:
     (pod,) = cluster.pods_of(0)
     assert pod["metadata"]["name"] == name
     assert pod["status"]["containerStatuses"][0]["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}
+    assert cluster.pods.resizes == [name]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        (deferred("full"), "PodResizePending", "Deferred"),
+        (infeasible("small"), "PodResizePending", "Infeasible"),
+        (in_progress(), "PodResizeInProgress", None),
+        (failing("busy"), "PodResizeInProgress", "Error"),
+    ],
+)
+def test_a_resize_that_is_not_granted(cluster: Cluster, answer: Answer, kind: str, reason: str | None) -> None:
+    """The status keeps what the pod has, and says why, about which version of it and since when; once it is granted,
+    nothing is said any more.
+    """
+    cluster.turn()
+    (pod,) = cluster.pods_of(0)
+    name, quantities = pod["metadata"]["name"], {"cpu": "2"}
+    body = {"spec": {"containers": [{"name": "detect", "resources": {"requests": quantities, "limits": quantities}}]}}
+    cluster.kubelet.answer = answer
+    cluster.core.patch_namespaced_pod_resize(name, "default", body)
+    cluster.turn(1)
+    (first,) = cluster.pods_of(0)
+    cluster.turn()
+    (pod,) = cluster.pods_of(0)
+    assert pod == first
+    assert pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == "1"
+    (said,) = (found for found in pod["status"]["conditions"] if found["type"] == kind)
+    assert (said.get("reason"), said["observedGeneration"]) == (reason, pod["metadata"]["generation"])
+    assert said["lastTransitionTime"].endswith("Z")
+    assert cluster.pods.resizes == []
+    cluster.kubelet.answer = granted
+    cluster.turn()
+    (pod,) = cluster.pods_of(0)
+    assert pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == "2"
+    assert kind not in {found["type"] for found in pod["status"]["conditions"]}
     assert cluster.pods.resizes == [name]
 
 

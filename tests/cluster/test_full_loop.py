@@ -16,12 +16,14 @@ import pytest
 
 from ipa_seldon.cluster.api import CONFIG_MAPS, PODS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.plan import Plan
-from ipa_seldon.platforms.seldon.platform import SeldonOptions, SeldonPlatform
+from ipa_seldon.platforms.seldon.options import SeldonOptions
+from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 from ipa_seldon.platforms.triton_models import TritonModels
 from ipa_seldon.platforms.triton_server import SHARED_MEMORY
 from ipa_seldon.specs.seldon import plan_config_map, seldon_deployment
 from ipa_seldon.specs.triton import allocation_of
 from tests.cluster.local import LocalCluster, local_cluster
+from tests.cluster.nodes import deferred, granted
 from tests.cluster.processes import Pod
 from tests.cluster.world import SETTINGS, ScriptedLoad, door, toy_pipeline, toy_plan
 from tests.platforms.load import CLIENTS, Load
@@ -165,6 +167,31 @@ def test_an_adapter_that_is_replaced_midway_loses_nothing(loop: Loop) -> None:
         assert answered(load) == {HEAVY}
     assert load.failures == []
     assert loop.tritons("double") == [("heavy", 1, 1, 1)] * 2
+
+
+def test_threads_follow_the_cores_that_a_node_grants(loop: Loop) -> None:
+    """A new replica begins with the core of the template, and its Triton with one thread, however many are planned; the
+    second comes when its node grants the second core. The other replica has both all the while; no request fails.
+    """
+    loop.bring_about(toy_plan(("light", 1, 2)))
+    kubelet, platform = loop.local.kubelet, loop.adapter()
+    with Load(loop.local.router.url) as load:
+        kubelet.answer = deferred("the node is full")
+        try:
+            loop.begin(platform, toy_plan(("light", 2, 2)))
+            wait_for(lambda: len(loop.pods("double")) == 2)  # else it is resized before it starts
+
+            def waits() -> bool:
+                platform.advance(time.time())
+                return "Deferred" in platform.waiting.get("double", "") and loop.local.router.ready("double") == 2
+
+            wait_for(waits, 60, STEP)
+            assert sorted(loop.tritons("double")) == [("light", 1, 1, 1), ("light", 1, 2, 1)]
+        finally:
+            kubelet.answer = granted
+        loop.finish(platform)
+        assert loop.tritons("double") == [("light", 1, 2, 1)] * 2
+    assert load.failures == []
 
 
 def test_a_triton_that_is_killed_comes_back_with_its_plan(loop: Loop) -> None:

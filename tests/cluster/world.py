@@ -27,7 +27,8 @@ from ipa_seldon.cluster.api import (
 from ipa_seldon.errors import IpaSeldonError
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.platforms.seldon.platform import SeldonOptions, SeldonPlatform
+from ipa_seldon.platforms.seldon.options import SeldonOptions
+from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 from ipa_seldon.platforms.seldon.voice import CONDITION
 from ipa_seldon.specs.desired import KEY
 from ipa_seldon.specs.seldon import SeldonSettings, plan_config_map, plan_name, seldon_deployment
@@ -107,7 +108,7 @@ class World:
         self._door = door(kubeconfig, cluster.namespace, on_call=self.calls.append)
         self.graph = graph
         self.operator = Operator(kubeconfig, cluster.namespace)
-        self.kubelet = Kubelet(kubeconfig, cluster.namespace, pods)
+        self.kubelet = Kubelet(kubeconfig, cluster.namespace, pods, lambda: self.now)
         self.pods = pods
         self.load = ScriptedLoad()
         self.said: list[str] = []

@@ -18,7 +18,7 @@ from ipa_seldon.doctor.findings import Finding, Status, attempt
 from ipa_seldon.errors import PlatformError
 from tests.doctor.conftest import VideoWorld, examined
 
-OFFLINE = ["cluster", "prometheus", "pipeline", "solver", "highs", "gurobi"]
+OFFLINE = ["cluster", "prometheus", "pipeline", "quota", "solver", "highs", "gurobi"]
 
 
 def test_all_is_well(world: VideoWorld) -> None:
@@ -28,7 +28,7 @@ def test_all_is_well(world: VideoWorld) -> None:
     assert found.code == 0
     of_cluster = ["cluster", "seldon", "permissions"]
     of_pipeline = ["pipeline", "deployed", "attached", "changeable", "autoscaler", "plan", "pods"]
-    for check in (*of_cluster, *of_pipeline, "solver", "highs"):
+    for check in (*of_cluster, *of_pipeline, "quota", "solver", "highs"):
         assert found[check].status is Status.OK, found[check]
     for check in of_pipeline:
         assert found[check].message.startswith("video: ")

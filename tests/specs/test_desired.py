@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
-from ipa_seldon.specs.desired import PodPlan, plan_document, pod_plan, pod_plans
+from ipa_seldon.specs.desired import (
+    NO_LIMIT,
+    PodCores,
+    PodPlan,
+    plan_document,
+    pod_cores,
+    pod_plan,
+    pod_plans,
+    stage_plan,
+)
 from tests.factories import random_pipeline
 
 
@@ -28,6 +38,19 @@ def test_a_pod_reads_what_its_stage_is_to_run() -> None:
             assert pod_plan(plan_document(pod_plans(pipeline, single)), stage.name) == PodPlan(
                 first.name, first.version, 1, 1, 0.0
             )
+
+
+def test_a_pod_is_told_no_more_threads_than_it_has_cores() -> None:
+    """By its name what its node has granted, else what pods begin with; a document without cores limits nothing."""
+    plan = PodPlan("v", 1, 4, 2, 0.1)
+    cores = PodCores(1, {"granted": 2, "all": 4, "more": 8})
+    text = plan_document({"a": plan, "b": plan}, {"a": cores})
+    told = {name: pod_plan(text, "a", name).cores for name in ("granted", "all", "more", "new", "")}
+    assert told == {"granted": 2, "all": 4, "more": 4, "new": 1, "": 1}
+    assert pod_plan(text, "a", "granted") == replace(plan, cores=2)
+    assert stage_plan(text, "a") == pod_plan(text, "b", "new") == plan
+    assert (pod_cores(text, "a"), pod_cores(text, "b")) == (cores, NO_LIMIT)
+    assert pod_plan(json.dumps({"format": 1, "stages": {"a": vars(plan)}}), "a", "new") == plan
 
 
 def test_a_set_of_variants_is_refused() -> None:
@@ -54,6 +77,15 @@ def test_a_bad_document_is_one_line(change: dict[str, object], words: str) -> No
     """Whatever a hand wrote into the ConfigMap, a sidecar says what is wrong with it."""
     with pytest.raises(PlatformError, match=words) as raised:
         pod_plan(json.dumps({"format": 1, "stages": {}} | change), "a")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("spoilt", [{"pods": {}}, {"start": 1, "pods": ["b"]}, {"start": "many"}, "one"])
+def test_spoilt_cores_are_one_line(spoilt: object) -> None:
+    """A plan that says nothing sensible of the cores is not followed: it would be followed with too many threads."""
+    plan = {"variant": "x", "version": 1, "cores": 4, "batch": 1, "delay": 0}
+    with pytest.raises(PlatformError, match="no cores of stage 'a': ") as raised:
+        pod_plan(json.dumps({"format": 1, "stages": {"a": plan}, "cores": {"a": spoilt}}), "a")
     assert "\n" not in str(raised.value)
 
 

@@ -10,8 +10,8 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.specs import desired, record
-from ipa_seldon.specs.desired import PodPlan
-from ipa_seldon.specs.observed import living, replicas_of, set_deployments, stage_deployments
+from ipa_seldon.specs.desired import PodCores, PodPlan
+from ipa_seldon.specs.observed import asked_cores, living, replicas_of, set_deployments, stage_deployments
 from ipa_seldon.specs.record import Record
 from ipa_seldon.specs.seldon import plan_name
 from ipa_seldon.specs.traffic import percentages, traffic_of
@@ -23,7 +23,8 @@ GRAPH_LABEL = "seldon-deployment-id"
 @dataclass(frozen=True)
 class View:
     """The ``graph`` (a SeldonDeployment), its ``deployments`` and ``pods`` by stage, the plan's ConfigMap and what is
-    in it: what pods are ``told`` by stage, and the ``record``. Absent ones are None, or left out of ``told``.
+    in it: what pods are ``told`` by stage, to serve and of their ``cores``, and the ``record``. Absent ones are None,
+    or left out of what is told.
 
     Where a pipeline's only stage, ``set_of``, runs a set of variants, all of them are by variant instead.
     """
@@ -34,6 +35,7 @@ class View:
     pods: Mapping[str, list[Document]]
     config_map: Document | None
     told: Mapping[str, PodPlan]
+    cores: Mapping[str, PodCores]
     record: Record | None
 
     @property
@@ -46,6 +48,16 @@ class View:
         """Stage -> what its Deployment asks for."""
         return {stage: replicas_of(found) for stage, found in self.deployments.items() if found is not None}
 
+    def starting_cores(self, key: str) -> int:
+        """The cores that a new pod of a stage begins with; 0: no limit."""
+        template = (self.deployments[key] or {})["spec"]["template"]
+        return asked_cores(template, self.set_of or key)
+
+    def told_to(self, key: str, pod: str) -> PodPlan | None:
+        """What one pod of a stage is told to serve."""
+        told = self.told.get(key)
+        return told and self.cores[key].limited(told, pod)
+
     @property
     def edited(self) -> str:
         """What somebody else has changed since our last write, in words; empty: nothing."""
@@ -53,7 +65,7 @@ class View:
             return ""
         if record.digest(self.document) != self.record.told:
             return f"ConfigMap {plan_name(self.graph['metadata']['name'])}: {desired.KEY} was changed"
-        wanted = self._wanted(self.record)
+        wanted = {key: allocation.replicas for key, allocation in self.wanted(self.record.plan).items()}
         for key, replicas in self.replicas.items():
             ours = {wanted[key]} if key in wanted else {1}
             if self.record.settled is None:
@@ -64,11 +76,11 @@ class View:
                 return f"Deployment {name}: replicas were changed from {max(ours)} to {replicas}"
         return self._redirected(self.record)
 
-    def _wanted(self, kept: Record) -> dict[str, int]:
-        """Stage, or variant of the set -> the replicas of the plan."""
+    def wanted(self, plan: Plan) -> dict[str, Allocation]:
+        """Stage, or variant of the set -> what a plan wants of it."""
         if self.set_of is not None:
-            return {allocation.variant: allocation.replicas for allocation in kept.plan[self.set_of]}
-        return {stage: allocation.replicas for stage, (allocation,) in kept.plan.items()}
+            return {allocation.variant: allocation for allocation in plan[self.set_of]}
+        return {stage: allocation for stage, (allocation,) in plan.items()}
 
     def _redirected(self, kept: Record) -> str:
         """A traffic other than ours, in words, once it had been moved."""
@@ -149,25 +161,27 @@ def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str |
     else:
         names = set_deployments(graph, pipeline.stages[0].name)
         keys = list(names)
+    told, cores = _told(data.get(desired.KEY, ""), keys)
     return View(
         graph,
         set_of,
         {key: found.get(names.get(key, "")) for key in keys},
         {key: living(pods, names.get(key, "")) for key in keys},
         config_map,
-        _told(data.get(desired.KEY, ""), keys),
+        told,
+        cores,
         _record(pipeline, data),
     )
 
 
-def _told(document: str, keys: Sequence[str]) -> dict[str, PodPlan]:
-    told = {}
+def _told(document: str, keys: Sequence[str]) -> tuple[dict[str, PodPlan], dict[str, PodCores]]:
+    told, cores = {}, {}
     for key in keys:
         try:
-            told[key] = desired.pod_plan(document, key)
+            told[key], cores[key] = desired.stage_plan(document, key), desired.pod_cores(document, key)
         except PlatformError:  # none, or one that a hand has spoilt: it is written anew with the next plan
             continue
-    return told
+    return told, cores
 
 
 def _record(pipeline: Pipeline, data: Mapping[str, str]) -> Record | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
-from typing import Literal, Protocol
 
 from ipa_seldon.cluster.api import AUTOSCALERS, SCALED_OBJECTS, Cluster
 from ipa_seldon.cluster.changes import read_again
@@ -13,10 +12,12 @@ from ipa_seldon.errors import PlatformError, RefusedError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Observation, Plan, plan_words, same_plan
 from ipa_seldon.platforms.seldon.documents import View, known, look
+from ipa_seldon.platforms.seldon.options import Load, SeldonOptions
 from ipa_seldon.platforms.seldon.reports import PodReports
+from ipa_seldon.platforms.seldon.resizing import by_replicas, given_up
 from ipa_seldon.platforms.seldon.voice import RECOMMENDED, Voice
 from ipa_seldon.platforms.seldon.writes import Writes
-from ipa_seldon.rollout import Dispatch, StageState, Step, carries, next_set_step, next_step
+from ipa_seldon.rollout import Dispatch, Step, carries, next_set_step, next_step
 from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refusal
 from ipa_seldon.specs.record import Record, digest
 from ipa_seldon.specs.traffic import in_per_cent
@@ -30,41 +31,12 @@ LOAD_SPAN = 30
 """Seconds over which the present load is taken."""
 
 
-class Load(Protocol):
-    """What is measured of a pipeline's requests; PlatformError when it cannot be."""
-
-    def arrivals(self, now: float) -> list[float]:
-        """Requests per second up to ``now``, oldest first; NaN where nobody measured."""
-        ...
-
-    def violations(self, now: float) -> float | None:
-        """The share of the recent requests that missed the SLO; None where that is not known."""
-        ...
-
-
-@dataclass(frozen=True)
-class SeldonOptions:
-    """``graph`` is the SeldonDeployment's name, ``predictor`` the one that is adapted; None: a pipeline of one stage
-    runs a set of variants, each in a predictor of its name. Only with ``acts`` is anything changed. ``edits``: whether
-    what somebody else changes becomes the plan, or pauses. A plan that does not run within ``patience`` seconds is
-    reverted, and one under which, ``probation`` seconds after it runs, the share of requests that miss the SLO has
-    risen by more than ``tolerance``.
-    """
-
-    graph: str
-    predictor: str | None = "default"
-    acts: bool = True
-    edits: Literal["adopt", "pause"] = "adopt"
-    patience: float = 300.0
-    probation: float = 60.0
-    tolerance: float = 0.05
-
-
 class SeldonPlatform:
     """The graph of ``options`` on ``cluster``.
 
-    ``say`` gets a line for every change and refusal. All state is on the cluster. ``refusal`` and ``waiting`` (a reason
-    for every stage that is not as planned) are as of the last look.
+    ``say`` gets a line for every change and refusal. All state is on the cluster. As of the last look are ``refusal``,
+    ``waiting`` (a reason for every stage that is not as planned) and ``stuck`` (one for every stage whose cores are not
+    waited for any longer).
     """
 
     def __init__(
@@ -87,6 +59,7 @@ class SeldonPlatform:
         self._rate = 0.0
         self.refusal: Refusal | None = None
         self.waiting: Mapping[str, str] = {}
+        self.stuck: Mapping[str, str] = {}
 
     def observe(self, now: float) -> Observation:
         """The plan the cluster was asked for, or the documents state, after another step towards it."""
@@ -116,7 +89,7 @@ class SeldonPlatform:
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def _advance(self, view: View) -> View:
-        self.waiting = {}
+        self.waiting = self.stuck = {}
         view = self._adopted(view)
         self.refusal = self._refusal(view)
         if self.refusal is not None:
@@ -128,7 +101,7 @@ class SeldonPlatform:
         return view
 
     def _next(self, view: View, current: Record) -> Step:
-        states = self._states(view)
+        states = self._reports.states(view)
         if view.set_of is None:
             there = {stage: state for stage, state in states.items() if state is not None}
             step = next_step(self._pipeline, current.plan, there)
@@ -137,28 +110,47 @@ class SeldonPlatform:
             dispatch = Dispatch(view.traffic, drained, current.added)
             step = next_set_step(self._pipeline, current.plan, states, dispatch)
         self.waiting = step.waiting
+        # A plan that ran lacks cores for a pod that came later: nothing but what its node says tells since when.
+        since = current.since if current.settled is None else self._now
+        self.stuck = given_up(view.wanted(current.plan), states, self._now, since, self._options.resize_patience)
         return step
 
     def _follow(self, view: View, current: Record, step: Step) -> None:
         """Write what is safe now, or conclude: it runs, it has proved itself, it must go back."""
-        words = plan_words(current.plan)
         unproved = current.healthy is None or not same_plan(current.healthy, current.plan)
         if step.done and current.settled is None:
             self._writes.save(view, replace(current, settled=self._now, rolls=False))
         elif step.done and unproved and self._now - (current.settled or 0.0) >= self._options.probation:
             self._judge(view, current)
-        elif not step.done and current.settled is None and self._now - current.since > self._options.patience:
-            reasons = "; ".join(f"{stage}: {why}" for stage, why in step.waiting.items())
-            if self._revert(view, current, f"not running after {self._options.patience:g} s: {reasons}"):
-                return
+        elif not step.done and current.settled is None and self._given_up(view, current):
+            return
         if step.done:
-            self._voice.condition(view.graph, True, "AsPlanned", words)
+            told = (plan_words(current.plan), current.quarantine(self._now))
+            self._voice.condition(view.graph, True, "AsPlanned", "; ".join(filter(None, told)))
             return
         if current.settled is None:
             self._announce(view, current)
         else:
-            self._voice.condition(view.graph, True, "Repairing", words)
-        self._writes.step(view, current, step, self._now)
+            self._repair(view, current)
+        self._reports.refused = self._writes.step(view, current, step, self._now)
+
+    def _given_up(self, view: View, current: Record) -> bool:
+        """Whether another plan is in the place of one that lacks cores, or does not run in time."""
+        if self.stuck:
+            why = f"cores not granted: {_listed(self.stuck)}"
+            replicas = self._options.resize_fallback == "replica" and self._replicate(view, current, why)
+            return replicas or self._revert(view, current, why)
+        if self._now - current.since > self._options.patience:
+            why = f"not running after {self._options.patience:g} s: {_listed(self.waiting)}"
+            return self._revert(view, current, why)
+        return False
+
+    def _repair(self, view: View, current: Record) -> None:
+        """Say that something which ran is missing; once, where a pod that came later does not get its cores."""
+        lacking = f"; cores not granted: {_listed(self.stuck)}" if self.stuck else ""
+        changed = self._voice.condition(view.graph, True, "Repairing", plan_words(current.plan) + lacking)
+        if changed and lacking:
+            self._voice.event(view.graph, "Warning", "NotResized", _listed(self.stuck))
 
     def _judge(self, view: View, current: Record) -> None:
         before, after = current.violations, self._violations()
@@ -176,36 +168,43 @@ class SeldonPlatform:
 
     def _revert(self, view: View, current: Record, why: str, load: float = 0.0) -> bool:
         """Back to the last plan that proved itself, if it is another and carries ``load``; whether it was."""
-        proved = current.healthy
-        if proved is None or not known(self._pipeline, proved) or same_plan(proved, current.plan):
+        proved = self._proved(current)
+        if proved is None or not carries(self._pipeline, proved, load):
             return False
-        if not carries(self._pipeline, proved, load):
-            return False
-        back = Record(
-            plan=proved,
-            since=self._now,
-            told=current.told,
-            replicas=view.replicas,
-            healthy=proved,
-            rejected=current.plan,
-            rejected_until=self._now + QUARANTINE,
-            rolls=current.rolls,
-            shifted=current.shifted,
-            added=current.added,
-        )
-        self._writes.save(view, back)
-        words = f"{plan_words(current.plan)} is taken back for {plan_words(back.plan)}: {why}"
-        self._voice.event(view.graph, "Warning", "Reverted", words)
+        self._replace(view, current, proved, "Reverted", why)
         return True
 
-    def _states(self, view: View) -> dict[str, StageState | None]:
-        self._reports.keep([pod for pods in view.pods.values() for pod in pods])
-        states: dict[str, StageState | None] = dict.fromkeys(view.deployments)
-        for key, replicas in view.replicas.items():
-            told = view.told.get(key)
-            pods = self._reports.pods(view.set_of or key, view.pods[key], told)
-            states[key] = StageState(replicas, pods, told)
-        return states
+    def _replicate(self, view: View, current: Record, why: str) -> bool:
+        """More replicas in place of the cores that are not granted, as far as that is possible; whether it was."""
+        proved = self._proved(current)
+        plan = proved and by_replicas(self._pipeline, current.plan, proved, self.stuck)
+        if not plan or current.forbids(plan, self._now):
+            return False
+        self._replace(view, current, plan, "ReplicasInstead", why)
+        return True
+
+    def _proved(self, current: Record) -> Plan | None:
+        """The last plan that proved itself, if it is another than the present one."""
+        proved = current.healthy
+        if proved is None or not known(self._pipeline, proved) or same_plan(proved, current.plan):
+            return None
+        return proved
+
+    def _replace(self, view: View, current: Record, plan: Plan, reason: str, why: str) -> None:
+        """Commit to ``plan`` in the place of the one that is under way, which is not tried again for a while."""
+        instead = replace(
+            current,
+            plan=plan,
+            since=self._now,
+            replicas=view.replicas,
+            settled=None,
+            rejected=current.plan,
+            rejected_until=self._now + QUARANTINE,
+            why=why,
+        )
+        self._writes.save(view, instead)
+        words = f"{plan_words(current.plan)} is taken back for {plan_words(plan)}: {why}"
+        self._voice.event(view.graph, "Warning", reason, words)
 
     # ---- a new plan -----------------------------------------------------------------------------------------------
 
@@ -222,7 +221,7 @@ class SeldonPlatform:
             self._tell_refusal(view, stopped)
             raise RefusedError(f"{stopped.reason}: {stopped.message}")
         if view.record is not None and view.record.forbids(plan, self._now):
-            raise RefusedError(f"Reverted: {plan_words(plan)} was taken back and is not tried again yet")
+            raise RefusedError(f"Reverted: {view.record.quarantine(self._now)}")
         if view.record is None or not same_plan(view.record.plan, plan):
             self._commit(view, plan)
         elif view.record.settled is None:  # committed by a write whose answer was lost
@@ -241,7 +240,8 @@ class SeldonPlatform:
             violations=violations,
             added=tuple(name for name in kept.added if name in view.deployments),
         )
-        self._writes.step(view, committed, self._next(view, committed), self._now, commit=True)
+        step = self._next(view, committed)
+        self._reports.refused = self._writes.step(view, committed, step, self._now, commit=True)
         self._announce(view, committed)
 
     def _announce(self, view: View, committed: Record) -> None:
@@ -298,3 +298,8 @@ class SeldonPlatform:
     def _tell_refusal(self, view: View, stopped: Refusal) -> None:
         if self._voice.condition(view.graph, False, stopped.reason, stopped.message):
             self._voice.event(view.graph, "Warning", stopped.reason, stopped.message)
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    """By stage, in one line."""
+    return "; ".join(f"{stage}: {why}" for stage, why in reasons.items())

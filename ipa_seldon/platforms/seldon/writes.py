@@ -12,10 +12,14 @@ from ipa_seldon.platforms.seldon.documents import View
 from ipa_seldon.platforms.seldon.voice import Voice
 from ipa_seldon.rollout import Step
 from ipa_seldon.specs import desired, record
+from ipa_seldon.specs.observed import Trouble
 from ipa_seldon.specs.record import Record, digest, record_to_json
 from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
 from ipa_seldon.specs.seldon_operator import Document
 from ipa_seldon.specs.traffic import with_cores, with_predictor, with_traffic, without_predictors
+
+_REFUSALS = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""No permission or quota; or a node that resizes no pods, another class of service. Asking again changes neither."""
 
 
 class Writes:
@@ -26,20 +30,24 @@ class Writes:
         self._pipeline = pipeline
         self._voice = voice
 
-    def step(self, view: View, current: Record, step: Step, now: float, commit: bool = False) -> None:
-        """All writes of a step; after a crash between two of them the next look finds what is left to do."""
-        if step.told or commit:
-            document = desired.plan_document({**view.told, **step.told})
+    def step(self, view: View, current: Record, step: Step, now: float, commit: bool = False) -> Mapping[str, Trouble]:
+        """All writes of a step; after a crash between two of them the next look finds what is left to do. Returns the
+        pods whose cores may not be changed.
+        """
+        if step.told or step.granted or commit:
+            document = desired.plan_document({**view.told, **step.told}, {**view.cores, **step.granted})
             current = replace(current, told=digest(document))
             self.save(view, current, document)
         for key, replicas in step.replicas.items():
             write_replicas(self._cluster, view.deployments[key] or {}, replicas)
-        template = with_cores(view.graph, resize(self._cluster, view, step.cores), view.set_of)
+        unsupported, refused = resize(self._cluster, view, step.cores)
+        template = with_cores(view.graph, unsupported, view.set_of)
         if template != view.graph:
             current = replace(current, rolls=True)
             words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
             self._voice.event(view.graph, "Warning", "RollingForCores", words)
         self._predictors(view, current, step, now, template)
+        return refused
 
     def save(self, view: View, current: Record, document: str | None = None) -> None:
         """The record, with a plan ``document`` in one write, so that the two are never apart."""
@@ -78,16 +86,24 @@ def write_replicas(cluster: Cluster, deployment: Document, replicas: int) -> Non
     cluster.patch(DEPLOYMENTS, metadata["name"], body, "scale")
 
 
-def resize(cluster: Cluster, view: View, cores: Mapping[str, int]) -> dict[str, int]:
-    """Give pods their ``cores`` in place; returns those stages, or variants of a set, and cores for which the cluster
-    cannot (Kubernetes before 1.33).
+def resize(cluster: Cluster, view: View, cores: Mapping[str, int]) -> tuple[dict[str, int], dict[str, Trouble]]:
+    """Ask for pods' ``cores`` in place. Returns those stages, or variants of a set, and cores for which the cluster
+    cannot do that (Kubernetes before 1.33), and those pods for which it will not.
     """
-    left: dict[str, int] = {}
+    unsupported: dict[str, int] = {}
+    refused: dict[str, Trouble] = {}
     for key, pods in view.pods.items():
         for name in (pod["metadata"]["name"] for pod in pods):
-            if name in cores and key not in left and not _resized(cluster, name, view.set_of or key, cores[name]):
-                left[key] = cores[name]
-    return left
+            if name not in cores or key in unsupported:
+                continue
+            try:
+                if not _resized(cluster, name, view.set_of or key, cores[name]):
+                    unsupported[key] = cores[name]
+            except ApiError as error:
+                if error.code not in _REFUSALS:
+                    raise
+                refused[name] = Trouble("Refused", str(error), final=True)
+    return unsupported, refused
 
 
 def _resized(cluster: Cluster, pod: str, container: str, cores: int) -> bool:
