@@ -28,7 +28,7 @@ from ipa_seldon.algorithms.damping import CoolDown, MinimumGain, Stabilised
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.algorithms.sponge import Sponge
-from ipa_seldon.config import Config, with_profiles
+from ipa_seldon.config import Config, slowed_config
 from ipa_seldon.controller import Controller, Listener, think
 from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
@@ -37,7 +37,6 @@ from ipa_seldon.latency_model import Fit
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
-from ipa_seldon.profiles import slowed
 from ipa_seldon.schema import ObjectiveSpec, SeldonSpec
 from ipa_seldon.solvers import SOLVERS, Solver
 from ipa_seldon.specs.seldon import (
@@ -277,13 +276,14 @@ def _pipeline_config_map(config: Config) -> dict[str, Any]:
 def time_shared(config: Config) -> tuple[Config, str]:
     """The config as it holds where the budget of cores exceeds this machine's, and that in words (empty: it does not).
 
-    A profile promises every core in full. Where a full budget must share fewer cores, each is promised its part.
+    Profile and capacities promise every core in full. Where a full budget must share fewer cores, each is promised its
+    part.
     """
     budget, cores = config.budget, os.cpu_count() or 1
     if budget is None or budget <= cores:
         return config, ""
-    words = f"a budget of {budget} shares {cores} cores; the profile's times are scaled by {budget / cores:.2f}"
-    return with_profiles(config, slowed(config.profiles, budget / cores)), words
+    words = f"a budget of {budget} shares {cores} cores; what was measured is scaled by {budget / cores:.2f}"
+    return slowed_config(config, budget / cores), words
 
 
 @contextmanager

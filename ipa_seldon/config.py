@@ -17,7 +17,7 @@ from ipa_seldon.algorithms import BY_CAPACITY
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.profiles import Capacity, Measurement, Profile, throughput_of
+from ipa_seldon.profiles import Capacity, Measurement, Profile, slowed, slowed_capacities, throughput_of
 from ipa_seldon.schema import PipelineFile, PipelineSpec, edges_of, topological
 
 DocumentType = TypeVar("DocumentType", bound=Document)
@@ -153,9 +153,10 @@ def make_config(path: Path, document: PipelineFile, profiles: Profiles, capaciti
     return Config(path, document, profiles, pipeline, capacities)
 
 
-def with_profiles(config: Config, profiles: Profiles) -> Config:
-    """The same config on other profiles."""
-    return make_config(config.path, config.document, profiles, config.capacities)
+def slowed_config(config: Config, factor: float) -> Config:
+    """The same config on a machine that takes ``factor`` times as long, and so takes that much less load."""
+    profiles, capacities = slowed(config.profiles, factor), slowed_capacities(config.capacities, factor)
+    return make_config(config.path, config.document, profiles, capacities)
 
 
 def _at_slo(path: Path, spec: PipelineSpec, capacities: Capacities) -> dict[str, Capacity]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 
 from ipa_seldon.latency_model import FITS, LatencyModel, fit_latency
+
+KeyType = TypeVar("KeyType")
 
 
 @dataclass(frozen=True)
@@ -130,4 +133,12 @@ def slowed(profiles: Mapping[tuple[str, str], Profile], factor: float) -> dict[t
     return {
         key: Profile({at: Measurement(m.latency * factor, m.throughput / factor) for at, m in profile.points.items()})
         for key, profile in profiles.items()
+    }
+
+
+def slowed_capacities(capacities: Mapping[KeyType, Capacity], factor: float) -> dict[KeyType, Capacity]:
+    """The capacities with every load divided by ``factor``; load times stay as they are."""
+    return {
+        key: Capacity({cores: taken / factor for cores, taken in capacity.points.items()}, capacity.load_time)
+        for key, capacity in capacities.items()
     }

@@ -3,6 +3,7 @@
 Every detector runs with every recogniser on held-out snippets. Accuracy is the share of lines read exactly. A stage's
 accuracy is taken with the best other stage, detectors relative to the best pair, so that the product over the stages
 estimates a pair's accuracy; how well it does is printed too. Times are CPU times of one thread, without Triton.
+With --alone the recognisers are measured on lines cut out of such snippets: the stage as a pipeline of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import runpy
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,15 @@ class Pair:
     """``accuracy`` of a detector with a recogniser, and half the width of its 95 % interval."""
 
     detect: str
+    recognise: str
+    accuracy: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Alone:
+    """``accuracy`` of a recogniser on cut lines, and half the width of its 95 % interval."""
+
     recognise: str
     accuracy: float
     margin: float
@@ -121,6 +131,22 @@ def measure(weights: Path, count: int) -> tuple[list[Pair], Mapping[str, float]]
     return pairs, medians
 
 
+def measure_alone(weights: Path, count: int) -> list[Alone]:
+    """Every recogniser on the cut lines of ``count`` snippets."""
+    from ipa_seldon.demo.snippets import cuttings, matched
+
+    snippets = [cuttings(SEED, index) for index in range(count)]
+    rows = [[base64.b64encode(png) for png in one.pngs] for one in snippets]
+    lines = np.array([len(one.lines) for one in snippets])
+    measured = []
+    for variant in served_variants(REPOSITORY, "recognise"):
+        read = map(one_row(variant.make(weights, 1)), rows)
+        texts = [[text.decode() for text in row] for row in read]
+        matches = np.array([matched(one.lines, row) for one, row in zip(snippets, texts, strict=True)])
+        measured.append(Alone(variant.name, *interval(matches, lines)))
+    return measured
+
+
 def one_row(stage: Any) -> Callable[[list[bytes]], list[bytes]]:
     """A stage as a function of one request."""
 
@@ -160,10 +186,10 @@ def table(pairs: list[Pair]) -> list[str]:
     return lines
 
 
-def yaml_lines(pairs: list[Pair]) -> list[str]:
-    """The stages' variants as the pipeline file has them."""
+def yaml_lines(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The variants of ``stages`` (stage -> variant -> accuracy) as a pipeline file has them."""
     lines = []
-    for stage, accuracies in stage_accuracies(pairs).items():
+    for stage, accuracies in stages.items():
         lines += [f"{stage}:", "  variants:"]
         for variant in served_variants(REPOSITORY, stage):
             accuracy = accuracies[variant.name]
@@ -171,25 +197,45 @@ def yaml_lines(pairs: list[Pair]) -> list[str]:
     return lines
 
 
-def write_results(pairs: list[Pair], path: Path) -> None:
-    """One row per pair."""
+def write_results(results: Sequence[Pair | Alone], path: Path) -> None:
+    """One row per result, in columns of its fields."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("detect", "recognise", "accuracy", "margin"))
-        writer.writerows((p.detect, p.recognise, f"{p.accuracy:.4f}", f"{p.margin:.4f}") for p in pairs)
+        writer.writerow(vars(results[0]))
+        writer.writerows([f"{v:.4f}" if isinstance(v, float) else v for v in vars(one).values()] for one in results)
 
 
 @click.command(help=__doc__)
 @click.option("--limit", type=click.IntRange(1), default=SNIPPETS, show_default=True, help="How many snippets.")
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Directory of the models.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the pairs as CSV too.")
-def main(limit: int, cache: Path | None, output: Path | None) -> None:
+@click.option("--alone", is_flag=True, help="Measure the recognisers on cut lines.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write what was measured as CSV too."
+)
+def main(limit: int, cache: Path | None, alone: bool, output: Path | None) -> None:
     """Measure and print."""
     from ipa_seldon.demo.models import fetch, models_directory
 
     weights = cache or models_directory()
     fetch(weights, say=lambda line: click.echo(line, err=True))
+    results = print_alone(weights, limit) if alone else print_pairs(weights, limit)
+    if output:
+        write_results(results, output)
+
+
+def print_alone(weights: Path, limit: int) -> Sequence[Pair | Alone]:
+    """Measure the recognisers on cut lines, and print what came out."""
+    measured = measure_alone(weights, limit)
+    click.echo(f"Share of cut lines read exactly, {limit} snippets, 95 % interval:\n")
+    for one in measured:
+        click.echo(f"  {one.recognise:<12} {one.accuracy:.3f} +-{one.margin:.3f}")
+    click.echo("\n" + "\n".join(yaml_lines({"recognise": {one.recognise: one.accuracy for one in measured}})))
+    return measured
+
+
+def print_pairs(weights: Path, limit: int) -> Sequence[Pair | Alone]:
+    """Measure every detector with every recogniser, and print what came out."""
     pairs, medians = measure(weights, limit)
     errors = product_errors(pairs)
     click.echo(f"Share of lines read exactly, {limit} snippets, 95 % interval:\n")
@@ -200,9 +246,8 @@ def main(limit: int, cache: Path | None, output: Path | None) -> None:
     click.echo("\nMedian milliseconds of CPU time per snippet, one thread:")
     for name in dict.fromkeys((*(p.detect for p in pairs), *(p.recognise for p in pairs))):
         click.echo(f"  {name:<12} {medians[name] * 1e3:5.1f}")
-    click.echo("\n" + "\n".join(yaml_lines(pairs)))
-    if output:
-        write_results(pairs, output)
+    click.echo("\n" + "\n".join(yaml_lines(stage_accuracies(pairs))))
+    return pairs
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ from tests.test_config import PROFILE, changed, document, document_of_a_service,
 
 
 def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
-    """Twice the machine's cores: every time doubles and every throughput halves; within the machine nothing changes."""
+    """Twice the machine's cores: every time doubles, every throughput and capacity halves; within the machine nothing
+    changes.
+    """
     cores = os.cpu_count() or 1
     config = read_config(write(tmp_path, changed("spec.limits.cores", 2 * cores)))
     shared, words = time_shared(config)
@@ -30,6 +32,15 @@ def test_a_budget_beyond_the_machine_shares_its_cores(tmp_path: Path) -> None:
     assert after.latency(1, 1) == pytest.approx(2 * before.latency(1, 1))
     assert after.throughput(1, 1) == pytest.approx(before.throughput(1, 1) / 2)
     assert str(cores) in words
+    content = document_of_a_set()
+    content["spec"]["limits"]["cores"] = 2 * cores
+    capacities = read_config(write(tmp_path, content))
+    shared, _ = time_shared(capacities)
+    before, after = capacities.pipeline.stages[0].variants[0], shared.pipeline.stages[0].variants[0]
+    assert before.capacity is not None
+    assert after.capacity is not None
+    assert [after.capacity(n) for n in (4, 5)] == pytest.approx([before.capacity(n) / 2 for n in (4, 5)])
+    assert after.load_time == before.load_time
     unlimited = read_config(write(tmp_path, document()))
     assert time_shared(unlimited) == (unlimited, "")
 

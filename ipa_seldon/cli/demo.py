@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "-f", "--file", "path", type=click.Path(path_type=Path), help="Pipeline file.  [default: the text pipeline]"
+    "-f",
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Pipeline file.  [default: the text pipeline; with --algorithm infadapter its recogniser alone]",
 )
+@click.option("--algorithm", help="What adapts it.  [default: the file's; ipa for the text pipeline]")
 @click.option(
     "--platform",
     type=click.Choice(["local", "seldon"]),
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def demo(
     path: Path | None,
+    algorithm: str | None,
     platform: str,
     duration: float,
     pattern: str,
@@ -63,11 +69,11 @@ def demo(
     directory: Path,
     output: str,
 ) -> None:
-    """Serve the text pipeline on a real Triton, replay a load, adapt it, and write a report.
+    """Serve the text pipeline, or its recogniser alone, on a real Triton, replay a load, adapt it, and write a report.
 
     With -o json the summary alone goes to standard output (with --compare one per run, by name).
     """
-    from ipa_seldon.demo.runner import TEXT_PIPELINE, Demo, check_load
+    from ipa_seldon.demo.runner import Demo, Subject, check_load, pipeline_of
     from ipa_seldon.demo.serving import check_platform
     from ipa_seldon.demo.summary import summary
 
@@ -76,7 +82,8 @@ def demo(
 
     check_platform(platform)
     check_load(trace, pattern, duration, seed)
-    runner = Demo(path or TEXT_PIPELINE, directory, say, calibration_seed=seed if calibrate else None)
+    subject = Subject(path or pipeline_of(algorithm), algorithm, seed if calibrate else None)
+    runner = Demo(subject, directory, say)
     load = runner.load(duration, seed, damping, trace=trace, pattern=pattern, scale=scale)
     runs = runner.run(load, compare, platform)
     report = runner.write_report(runs, load)
@@ -116,7 +123,9 @@ def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
 
     lines = []
     for key, example in summaries[0].items():
-        if isinstance(example, dict):
+        if key == "variants":
+            lines += _variant_lines([figures[key] for figures in summaries])
+        elif isinstance(example, dict):
             for part in example:
                 values = [figures[key] for figures in summaries]
                 lines.append(
@@ -125,3 +134,14 @@ def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
         else:
             lines.append([key, *(text(figures[key], key) for figures in summaries)])
     return lines
+
+
+def _variant_lines(runs: Sequence[Any]) -> list[list[str]]:
+    """A line per variant of a stage that any of the runs used: requests that it answered, and lines read exactly."""
+    from ipa_seldon.reports.words import ABSENT, share
+
+    def text(one: dict[str, Any] | None) -> str:
+        return ABSENT if one is None else f"{one['requests']}, {share(one['accuracy'])} read"
+
+    used = sorted({(stage, variant) for run in runs for stage, variants in run.items() for variant in variants})
+    return [[f"{stage} {v}", *(text(run.get(stage, {}).get(v)) for run in runs)] for stage, v in used]

@@ -32,6 +32,13 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--slo", type=Seconds(), help="End-to-end SLO.  [default: what the gateway announces]")
 @click.option("--start-at", type=float, metavar="EPOCH", help="When the load begins.  [default: at once]")
 @click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Different images to send.")
+@click.option(
+    "--tensor",
+    type=click.Choice(["image", "lines"]),
+    default="image",
+    show_default=True,
+    help="What images are sent as: whole, or the lines cut out of each, for the recogniser alone.",
+)
 @click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request instead of images.")
 @click.option("--records", type=click.Path(path_type=Path), help="Write every request to this file, as JSON lines.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -49,7 +56,7 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
     from ipa_seldon.traces import load_rates
 
     times = poisson_arrivals(load_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
-    payloads = payloads_of(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)))
+    payloads = payloads_of(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)), shape["tensor"])
     target = Target(url, slo or asyncio.run(announced_slo(url)))
     with ExitStack() as stack:
         stream = stack.enter_context(_open(records)) if records else None
@@ -64,12 +71,12 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
 _RATE_KEYS = ("pattern", "trace", "duration", "scale", "damping", "seed")
 
 
-def payloads_of(body: Path | None, seed: int, images: int) -> list[Payload]:
-    """The v2 request in the file ``body``, or where there is none ``images`` with known text."""
+def payloads_of(body: Path | None, seed: int, images: int, tensor: str = "image") -> list[Payload]:
+    """The v2 request in the file ``body``, or where there is none ``images`` with known text as that ``tensor``."""
     if body is None:
-        from ipa_seldon.demo.requests import text_payloads
+        from ipa_seldon.demo.requests import payloads
 
-        return text_payloads(seed, images)
+        return payloads(tensor, seed, images)
     from ipa_seldon.loadgen import Payload
 
     try:

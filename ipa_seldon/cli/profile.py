@@ -1,9 +1,10 @@
-"""``ipa-seldon profile``: a sweep over variants, cores and batches on a real Triton."""
+"""``ipa-seldon profile``: a sweep over variants, cores and batches on a real Triton, or of capacities."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from ipa_seldon.cli.options import Seconds
 from ipa_seldon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ipa_seldon.profiler import Bench, Effort, Point, ProfileTable, Row
+    from ipa_seldon.pipeline import Stage
+    from ipa_seldon.profiler import Point, Table
 
+TIMEOUT, CAPACITY_TIMEOUT = 60.0, 900.0
 Inputs = Callable[[int], Mapping[str, Any]]
 
 
@@ -38,46 +41,93 @@ class Counts(click.ParamType[tuple[int, ...]]):
 
 @click.command()
 @click.option("-f", "--file", "path", type=click.Path(path_type=Path), required=True, help="Pipeline file.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile CSV; extended if it exists."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="CSV; extended if it exists.")
+@click.option("--capacity", is_flag=True, help="Find the most load of one pod within the SLO, at batch 1.")
+@click.option("--slo", type=Seconds(), help="With --capacity: the SLO.  [default: the file's]")
 @click.option("--cores", type=Counts(), default="1,2", show_default=True, help="Cores per replica.")
 @click.option("--batches", type=Counts(), help="Batch sizes.  [default: powers of two up to the file's limit]")
 @click.option("--stage", help="Only this stage.")
-@click.option("--seconds", type=Seconds(), default=6.0, show_default=True, help="Measuring time per point.")
-@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Give a point up after this long.")
+@click.option(
+    "--seconds", type=Seconds(), default=6.0, show_default=True, help="Measuring time per point; of a trial, at least."
+)
+@click.option(
+    "--timeout", type=Seconds(), help="Give a point up after this long.  [default: 60 s; with --capacity 15 m]"
+)
 @click.option("--requests", type=click.Path(path_type=Path), help="Requests to send: one v2 inference body per line.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated images.")
-def profile(path: Path, output: Path, stage: str | None, requests: Path | None, seed: int, **sweep: Any) -> int:
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated requests and arrivals.")
+def profile(
+    path: Path,
+    output: Path,
+    capacity: bool,
+    slo: float | None,
+    stage: str | None,
+    requests: Path | None,
+    seed: int,
+    **sweep: Any,
+) -> int:
     """Measure every variant on a real Triton, for every number of cores and batch size, and write the profile.
 
-    Without --requests, the images of the demo pipeline are sent. Points that the output holds already are skipped, so
-    an interrupted sweep goes on where it was.
+    With --capacity, every variant for every number of cores: the most requests/s of a Poisson load with the SLO's
+    percentile within the SLO, to 4 %, by bisection. A trial counts at least 300 requests over 25 SLOs.
+
+    Without --requests, pictures with known text are sent, or lines cut out of them. Points that the output holds
+    already are skipped, so an interrupted sweep goes on where it was.
     """
     from ipa_seldon.bootstrap import repository_of
     from ipa_seldon.config import read_config
-    from ipa_seldon.options import allowed_batches
-    from ipa_seldon.profiler import Bench, Effort, ProfileTable, sweep_points, this_machine
+    from ipa_seldon.profiler import Bench, CapacityTable, Effort, Goal, ProfileTable, measure_capacity, this_machine
 
     config = read_config(path, profile=False)
     repository = repository_of(config)
-    stages = [one for one in config.pipeline.stages if stage in (None, one.name)]
+    pipeline = config.pipeline
+    stages = [one for one in pipeline.stages if stage in (None, one.name)]
     if not stages:
-        known = ", ".join(one.name for one in config.pipeline.stages)
-        raise ConfigError(f"--stage: {stage!r}: accepted: {known}")
-    points = sweep_points(stages, sweep["cores"], sweep["batches"] or allowed_batches(config.pipeline.max_batch))
-    table = ProfileTable(output, this_machine(), seed)
+        raise ConfigError(f"--stage: {stage!r}: accepted: {', '.join(one.name for one in pipeline.stages)}")
+    points = _points(stages, pipeline.max_batch, capacity, slo, sweep)
+    slo = slo or pipeline.slo
+    table = CapacityTable(output, this_machine(), seed, slo) if capacity else ProfileTable(output, this_machine(), seed)
     if all(point in table for point in points):
         click.echo(f"{output}: complete, nothing to measure", err=True)
         return 0
-    inputs = _requests_in(requests) if requests else _images(config.pipeline.stages[0].name, repository, seed)
-    effort = Effort(sweep["seconds"], sweep["timeout"], config.pipeline.percentile)
-    with Bench(config.pipeline, repository, inputs) as bench:
-        _measure(bench, points, table, effort)
+    inputs = _requests_in(requests) if requests else _made_up(pipeline.stages[0].name, repository, seed)
+    timeout = sweep["timeout"] or (CAPACITY_TIMEOUT if capacity else TIMEOUT)
+    effort = Effort(sweep["seconds"], timeout, pipeline.percentile)
+    with Bench(pipeline, repository, inputs) as bench:
+        goal = Goal(slo, pipeline.percentile, seed=seed)
+        measure: Callable[[Point], Any] = (
+            partial(measure_capacity, bench, goal=goal, effort=effort)
+            if capacity
+            else partial(bench.measure, effort=effort)
+        )
+        _measure(measure, points, table, timeout)
     return 0
 
 
-def _measure(bench: Bench, points: Sequence[Point], table: ProfileTable, effort: Effort) -> None:
+def _points(
+    stages: Sequence[Stage], max_batch: int, capacity: bool, slo: float | None, sweep: Mapping[str, Any]
+) -> list[Point]:
+    """What is to be measured; ConfigError for options that do not go together."""
+    from ipa_seldon.options import allowed_batches
+    from ipa_seldon.profiler import sweep_points
+
+    if not capacity:
+        if slo is not None:
+            raise ConfigError(f"--slo: {slo:g}: accepted: only with --capacity")
+        return sweep_points(stages, sweep["cores"], sweep["batches"] or allowed_batches(max_batch))
+    if sweep["batches"]:
+        raise ConfigError("--batches: accepted: not with --capacity, which is of batch 1")
+    names = [variant.name for stage in stages for variant in stage.variants]
+    for name in names:
+        if names.count(name) > 1:
+            known = ", ".join(stage.name for stage in stages)
+            raise ConfigError(
+                f"--stage: missing; accepted: one of {known}, since variant {name!r} is in several, and capacities "
+                "are told apart by variant only"
+            )
+    return sweep_points(stages, sweep["cores"], (1,))
+
+
+def _measure(measure: Callable[[Point], Any], points: Sequence[Point], table: Table, timeout: float) -> None:
     """The sweep with a progress bar on standard error, and a line for every point measured."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -88,15 +138,10 @@ def _measure(bench: Bench, points: Sequence[Point], table: ProfileTable, effort:
     left = [point for point in points if point not in table]
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("profile", total=len(left))
-        for point, row in sweep(bench, left, table, effort):
-            progress.console.print(_line(point, row, effort), highlight=False)
+        for point, row in sweep(measure, left, table, timeout):
+            words = f"not measured within {timeout:g} s" if row is None else str(row)
+            progress.console.print(f"{point}: {words}", highlight=False)
             progress.advance(task)
-
-
-def _line(point: Point, row: Row | None, effort: Effort) -> str:
-    if row is None:
-        return f"{point}: not measured within {effort.timeout:g} s"
-    return f"{point}: {1000 * row.latency:.1f} ms, {row.throughput:.1f} requests/s ({row.samples} batches)"
 
 
 def _requests_in(path: Path) -> Inputs:
@@ -110,14 +155,11 @@ def _requests_in(path: Path) -> Inputs:
     return lambda index: requests[index % len(requests)]
 
 
-def _images(first: str, repository: Path, seed: int) -> Inputs:
-    """The demo's images, where the first stage takes images."""
-    from ipa_seldon.demo.requests import text_requests
-    from ipa_seldon.platforms.triton_models import read_configuration
+def _made_up(first: str, repository: Path, seed: int) -> Inputs:
+    """Pictures or lines with known text, where the first stage takes them."""
+    from ipa_seldon.demo.requests import generated_for, requests
 
-    names = [tensor["name"] for tensor in read_configuration(repository, first)["input"]]
-    if names != ["image"]:
-        raise ConfigError(
-            f"--requests: missing; accepted: a file of requests, since {first!r} takes {', '.join(names)}"
-        )
-    return text_requests(seed)
+    try:
+        return requests(generated_for(repository, first), seed)
+    except ConfigError as error:
+        raise ConfigError(f"--requests: missing; {error}") from error

@@ -8,11 +8,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from ipa_seldon.demo import series
 from ipa_seldon.demo.style import last_second
-from ipa_seldon.demo.summary import RunResult, timeline
+from ipa_seldon.demo.summary import RunResult, by_variant, timeline
 from ipa_seldon.demo.words import allocation_words
 from ipa_seldon.plan import Allocation
 from ipa_seldon.reports.charts import GRID, INK, PALE, Chart, chart, dress
+from ipa_seldon.reports.words import share
 
 LIGHT_VARIANT, HEAVY_VARIANT = (222, 242, 236), (84, 172, 157)
 
@@ -39,6 +41,34 @@ def stages(runs: Sequence[RunResult]) -> Chart:
     return chart("stages", "Variants and replicas", caption, plot)
 
 
+def mix(runs: Sequence[RunResult]) -> list[Chart]:
+    """How the variants of a stage shared the answers over time, a chart per stage of the first run that ran a set."""
+    run = runs[0]
+    sets = {name: None for s in timeline(run) for name, allocations in s.plan.items() if len(allocations) > 1}
+    return [_mix_of(run, name, number, last_second(runs)) for number, name in enumerate(sets)]
+
+
+def _mix_of(run: RunResult, stage: str, number: int, end: float) -> Chart:
+    plot, width, shade = go.Figure(), series.window_seconds(run), _shades(run, stage)
+    times, shares = series.shares(run, stage)
+    figures = by_variant(run)[stage]
+    for variant, parts in shares.items():
+        told = figures[variant]
+        name = f"{escape(variant)} ({told['requests']} answered, {share(told['accuracy'])} read exactly)"
+        look = {"color": shade(variant), "line": {"width": 0}}
+        plot.add_bar(x=times, y=parts, width=width, name=name, marker=look, hovertemplate="%{y:.1%}")
+    dress(plot, 240, "time (s)", "share of the answers", end=end)
+    plot.update_layout(barmode="stack")
+    plot.update_yaxes(tickformat=".0%", range=[0, 1])
+    caption = f"The variant that answered, per {width} s; the darker, the more accurate."
+    return chart(f"mix-{number}", f"Variants that shared the load of {escape(stage)}", caption, plot)
+
+
+def _part(allocation: Allocation) -> str:
+    """The share, where it is not all."""
+    return "" if allocation.share == 1 else f" {share(allocation.share)}"
+
+
 def _draw_stage(plot: Any, run: RunResult, name: str, axis: str) -> int:
     """The bands of one stage on ``axis``; returns the most replicas it had."""
     segments, shade = timeline(run), _shades(run, name)
@@ -48,11 +78,11 @@ def _draw_stage(plot: Any, run: RunResult, name: str, axis: str) -> int:
         allocations, base = segment.plan.get(name, ()), 0
         for a in allocations:
             words = f"{escape(name)}: {escape(allocation_words(a))}<extra></extra>"
-            look = {"color": shade(a), "line": {"color": "white", "width": 1}}
+            look = {"color": shade(a.variant), "line": {"color": "white", "width": 1}}
             plot.add_bar(**bar, y=[a.replicas], base=[base], marker=look, hovertemplate=words)
             base += a.replicas
         # The label stands on a clear bar of full height, so that it also shows where only one replica runs.
-        label = "<br>".join(f"{escape(a.variant)}<br>×{a.replicas} b{a.batch}" for a in allocations)
+        label = "<br>".join(f"{escape(a.variant)}{_part(a)}<br>×{a.replicas} b{a.batch}" for a in allocations)
         plot.add_bar(**bar, y=[tallest * 1.15], base=[0], **_label(label))
     return tallest
 
@@ -85,15 +115,15 @@ def _stage_axis(stage: str, domain: Sequence[float], tallest: int) -> dict[str, 
     }
 
 
-def _shades(run: RunResult, stage: str) -> Callable[[Allocation], str]:
-    """Allocation -> colour: the stage's variants from light to dark, by accuracy where the pipeline is known."""
+def _shades(run: RunResult, stage: str) -> Callable[[str], str]:
+    """Variant -> colour: the stage's variants from light to dark, by accuracy where the pipeline is known."""
     names = list(dict.fromkeys(a.variant for segment in timeline(run) for a in segment.plan.get(stage, ())))
     known = {s.name: s for s in run.pipeline.stages} if run.pipeline is not None else {}
     if stage in known:
         names = [variant.name for variant in sorted(known[stage].variants, key=lambda variant: variant.accuracy)]
 
-    def shade(allocation: Allocation) -> str:
-        position = names.index(allocation.variant) if allocation.variant in names else 0
+    def shade(variant: str) -> str:
+        position = names.index(variant) if variant in names else 0
         part = position / max(len(names) - 1, 1)
         mixed = (round(a + (b - a) * part) for a, b in zip(LIGHT_VARIANT, HEAVY_VARIANT, strict=True))
         return "rgb({},{},{})".format(*mixed)

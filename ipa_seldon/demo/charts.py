@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ipa_seldon.demo import series
-from ipa_seldon.demo.bands import stages
+from ipa_seldon.demo.bands import mix, stages
 from ipa_seldon.demo.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
 from ipa_seldon.demo.summary import (
     RunResult,
@@ -27,7 +27,7 @@ from ipa_seldon.reports.words import figure, share
 
 def charts(runs: Sequence[RunResult]) -> list[Chart]:
     """Every chart over time; the first run is shown in detail, the others beside it."""
-    return [_load(runs), stages(runs), _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
+    return [_load(runs), stages(runs), *mix(runs), _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
 
 
 def comparison(runs: Sequence[RunResult]) -> Chart:

@@ -39,6 +39,23 @@ class Scene:
     duration: float
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """What one variant of a stage has answered since the start, and the lines of it."""
+
+    requests: int = 0
+    expected: int = 0
+    matched: int = 0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Lines read exactly over lines shown."""
+        return self.matched / self.expected if self.expected else None
+
+
+_NOTHING = _Answered()
+
+
 class LiveView:
     """``with LiveView(scene) as view: view.update(decision, records)``.
 
@@ -55,6 +72,7 @@ class LiveView:
         self._now = scene.start
         self._recent: list[RequestRecord] = []
         self._requests = self._missed = self._expected = self._matched = 0
+        self._answered: dict[tuple[str, str], _Answered] = {}
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -99,6 +117,12 @@ class LiveView:
         self._missed += sum(record.outcome is not RequestOutcome.COMPLETED for record in records)
         self._expected += sum(record.expected for record in answered)
         self._matched += sum(record.matched for record in answered)
+        for record in answered:
+            for key in record.variants.items():
+                before = self._answered.get(key, _NOTHING)
+                self._answered[key] = _Answered(
+                    before.requests + 1, before.expected + record.expected, before.matched + record.matched
+                )
         if self._live is not None:
             self._live.update(self.render(), refresh=True)
 
@@ -137,13 +161,15 @@ class LiveView:
         table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
         table.add_column("stage", style="bold")
         table.add_column("variant")
-        for label in ("batch", "replicas", "cores"):
+        for label in ("share", "batch", "replicas", "cores", "answered", "accuracy"):
             table.add_column(label, justify="right")
         for stage, allocations in self._plan.items():
             for a in allocations:
-                table.add_row(stage, a.variant, str(a.batch), str(a.replicas), str(a.replicas * a.cores))
+                done = self._answered.get((stage, a.variant), _NOTHING)
+                sizes = (a.batch, a.replicas, a.replicas * a.cores, done.requests)
+                table.add_row(stage, a.variant, share(a.share), *map(str, sizes), share(done.accuracy))
         if not self._plan:
-            table.add_row(*[ABSENT] * 5)
+            table.add_row(*[ABSENT] * len(table.columns))
         return table
 
     def _line(self) -> str:

@@ -39,15 +39,24 @@ class Load:
     words: str
 
 
-def replay(name: str, config: Config, load: Load, directory: Path, serve: Serve) -> RunResult:
-    """The run called ``name``: "adaptive", or a name in FIXED. Logs and records go to ``directory``."""
-    algorithm_name = FIXED.get(name, config.spec.algorithm)
-    algorithm = build_algorithm(config, algorithm_name)
+@dataclass(frozen=True)
+class Run:
+    """What is run: ``name`` is "adaptive", or one of FIXED; the algorithm's name; and the load."""
+
+    name: str
+    algorithm: str
+    load: Load
+
+
+def replay(run: Run, config: Config, directory: Path, serve: Serve) -> RunResult:
+    """What came of a run. Logs and records go to ``directory``."""
+    name, load = run.name, run.load
+    algorithm = build_algorithm(config, run.algorithm)
     decisions: list[Decision] = []
     records = RecordTail(directory / f"{name}-requests.jsonl")
     with (
         serve(config, first_plan(algorithm), directory / f"{name}-triton") as serving,
-        AuditLog(directory / f"{name}-audit.jsonl", config, algorithm_name) as audit,
+        AuditLog(directory / f"{name}-audit.jsonl", config, run.algorithm) as audit,
     ):
         start = math.ceil(time.time()) + LEAD
         scene = Scene(name, config.pipeline.slo, config.pipeline.percentile, start, load.duration)

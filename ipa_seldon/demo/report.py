@@ -33,6 +33,7 @@ def render(runs: Sequence[RunResult], title: str, footer: Mapping[str, str]) -> 
         rows=_rows(runs, summaries),
         comparison=embedded(comparison(runs)) if len(runs) > 1 else None,
         charts=[embedded(chart) for chart in charts(runs)],
+        variants=[row for run, entry in zip(runs, summaries, strict=True) for row in _variants(run, entry["variants"])],
         tables=[{"name": run.name, "decisions": [_decision(run, d) for d in run.decisions]} for run in runs],
     )
 
@@ -103,6 +104,25 @@ def _rows(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]]) -> lis
     rows.append(_row("sent late by at most", [duration(entry["start_delay"]["max"]) for entry in summaries]))
     rows.append(_row("ran longest", [_longest(run) for run in runs], words=True))
     return rows
+
+
+def _variants(run: RunResult, figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[list[str]]:
+    """A row per variant that a stage of the run used: run, stage, variant, then figures."""
+    rows = []
+    for stage, variants in figures.items():
+        totals = {key: sum(one[key] for one in variants.values()) for key in ("requests", "planned")}
+        for name, one in variants.items():
+            part, planned = (share(one[key] / total if total else None) for key, total in totals.items())
+            stated = share(_stated(run, stage, name))
+            rows.append([run.name, stage, name, str(one["requests"]), part, planned, share(one["accuracy"]), stated])
+    return rows
+
+
+def _stated(run: RunResult, stage: str, variant: str) -> float | None:
+    """The accuracy that the pipeline file states; None where it is not known."""
+    known = {s.name: s for s in run.pipeline.stages} if run.pipeline else {}
+    stated = {v.name: v.accuracy for v in known[stage].variants} if stage in known else {}
+    return stated.get(variant)
 
 
 def _row(label: str, cells: Sequence[str], best: Sequence[bool] = (), words: bool = False) -> dict[str, Any]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from ipa_seldon.algorithms.baselines import fa2_low
-from ipa_seldon.bootstrap import algorithm_settings, repository_of, time_shared
-from ipa_seldon.config import Config, read_config, with_profiles
-from ipa_seldon.demo.replay import ADAPTIVE, FIXED, Load, replay
+from ipa_seldon.algorithms import BY_CAPACITY
+from ipa_seldon.bootstrap import build_algorithm, repository_of, time_shared
+from ipa_seldon.config import Config, read_config, slowed_config
+from ipa_seldon.demo.replay import ADAPTIVE, FIXED, Load, Run, replay
 from ipa_seldon.demo.report import render
-from ipa_seldon.demo.requests import text_requests
+from ipa_seldon.demo.requests import generated_for, requests
 from ipa_seldon.demo.serving import SERVED_BY
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import Observation
-from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, this_machine
-from ipa_seldon.profiles import slowed
+from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, calibrate_capacity, this_machine
+from ipa_seldon.profiles import USABLE
 from ipa_seldon.simulation.workload import pattern_rates
 from ipa_seldon.traces import read_trace
 
-TEXT_PIPELINE = Path(__file__).parents[2] / "manifests" / "pipelines" / "text" / "pipeline.yaml"
+PIPELINES = Path(__file__).parents[2] / "manifests" / "pipelines"
+TEXT_PIPELINE = PIPELINES / "text" / "pipeline.yaml"
+RECOGNISE_PIPELINE = PIPELINES / "recognise" / "pipeline.yaml"
 PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
@@ -36,31 +39,54 @@ def check_load(trace: Path | None, pattern: str, duration: float, seed: int) -> 
         pattern_rates(pattern, round(duration), 1.0, seed)
 
 
-class Demo:
-    """``path`` is the pipeline file, results go to ``directory``, progress in words to ``say``.
+def pipeline_of(algorithm: str | None) -> Path:
+    """The pipeline file of a demo that names none: a stage on its own for an algorithm that decides by capacities."""
+    return RECOGNISE_PIPELINE if algorithm in BY_CAPACITY else TEXT_PIPELINE
 
-    With ``calibration_seed`` the stored profile is first scaled by what the lightest variants take on this machine.
+
+@dataclass(frozen=True)
+class Subject:
+    """What is shown: the pipeline file at ``path``, adapted by ``algorithm`` (None: the file's). With
+    ``calibration_seed`` what was measured is first scaled by what the lightest variants take on this machine.
     """
 
-    def __init__(self, path: Path, directory: Path, say: Callable[[str], None], calibration_seed: int | None) -> None:
+    path: Path
+    algorithm: str | None = None
+    calibration_seed: int | None = None
+
+
+class Demo:
+    """Of ``subject``; results go to ``directory``, progress in words to ``say``."""
+
+    def __init__(self, subject: Subject, directory: Path, say: Callable[[str], None]) -> None:
         self._directory = directory
         self._say = say
         self._notes: dict[str, str] = {}
-        config = read_config(path)
-        if calibration_seed is not None:
-            config = self._calibrated(config, calibration_seed)
+        config = read_config(subject.path)
+        self._algorithm = subject.algorithm or config.spec.algorithm
+        build_algorithm(config, self._algorithm)  # what it lacks is said before anything is measured for it
+        first = config.pipeline.stages[0].name
+        self._tensor = generated_for(repository_of(config), first)
+        if subject.calibration_seed is not None:
+            config = self._calibrated(config, subject.calibration_seed)
         self._config, note = time_shared(config)
         if note:
             say(note)
             self._notes["Cores"] = note
 
     def _calibrated(self, config: Config, seed: int) -> Config:
-        profile = config.spec.profile
-        self._say(f"calibrating: measuring the lightest variants for {CALIBRATION_SECONDS:g} s")
-        factor = calibrate(config.pipeline, repository_of(config), text_requests(seed))
-        self._say(f"calibrated: this machine takes {factor:.2f} times what {profile} says; the profile is scaled to it")
-        self._notes["Profile"] = f"{profile}, times scaled by {factor:.3f} to this machine"
-        return with_profiles(config, slowed(config.profiles, factor))
+        repository, inputs = repository_of(config), requests(self._tensor, seed)
+        if self._algorithm in BY_CAPACITY:
+            source = config.spec.capacity
+            self._say("calibrating: finding the most load that the lightest variant takes")
+            factor = calibrate_capacity(config.pipeline, repository, inputs, seed)
+        else:
+            source = config.spec.profile
+            self._say(f"calibrating: measuring the lightest variants for {CALIBRATION_SECONDS:g} s")
+            factor = calibrate(config.pipeline, repository, inputs)
+        self._say(f"calibrated: this machine takes {factor:.2f} times what {source} says, which is scaled to it")
+        self._notes["Calibration"] = f"{source}, times scaled by {factor:.3f} to this machine"
+        return slowed_config(config, factor)
 
     def load(
         self,
@@ -75,11 +101,12 @@ class Demo:
         """The load to replay: the first ``duration`` seconds of ``trace``, else ``pattern`` with its peak at ``scale``
         requests/s, by default at what suits this machine; divided by ``damping``.
         """
-        common = ("--seed", str(seed), "--damping", str(damping), "--duration", str(round(duration)))
+        length = ("--duration", str(round(duration)))
+        common = ("--tensor", self._tensor, "--seed", str(seed), "--damping", str(damping), *length)
         if trace is not None:
             seconds = min(round(duration), len(read_trace(trace)))
             return Load((*common, "--trace", str(trace)), seconds, f"{trace.name}, divided by {damping:g}, seed {seed}")
-        peak = scale or PEAK * self._capacity()
+        peak = scale or self._peak()
         words = f"{pattern}, peak {peak / damping:.1f} requests/s, seed {seed}"
         return Load((*common, "--pattern", pattern, "--scale", f"{peak:.3f}"), duration, words)
 
@@ -93,7 +120,8 @@ class Demo:
         runs = []
         for name in (ADAPTIVE, *(FIXED if compare else ())):
             self._say(f"{name}: serving {self._config.name} on Triton; load: {load.words}")
-            runs.append(replay(name, self._config, load, self._directory, SERVED_BY[platform]))
+            algorithm = FIXED.get(name, self._algorithm)
+            runs.append(replay(Run(name, algorithm, load), self._config, self._directory, SERVED_BY[platform]))
         return runs
 
     def write_report(self, runs: Sequence[RunResult], load: Load) -> Path:
@@ -108,7 +136,9 @@ class Demo:
         path.write_text(render(runs, f"{self._config.name}: variants follow the load", footer), encoding="utf-8")
         return path
 
-    def _capacity(self) -> float:
-        """Requests/s that the lightest variants carry within the limits."""
-        lightest = fa2_low(self._config.pipeline, algorithm_settings(self._config))
-        return lightest.decide(BEYOND_ANY_PLAN, Observation(time=0.0, arrivals=(), plan={})).served
+    def _peak(self) -> float:
+        """Requests/s: PEAK of what the lightest variants carry within the limits; capacities hold a reserve already."""
+        by_capacity = self._algorithm in BY_CAPACITY
+        carrier = build_algorithm(self._config, self._algorithm if by_capacity else "fa2-low")
+        most = carrier.decide(BEYOND_ANY_PLAN, Observation(time=0.0, arrivals=(), plan={})).served
+        return PEAK * most / (USABLE if by_capacity else 1.0)

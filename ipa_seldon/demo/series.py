@@ -62,6 +62,17 @@ def rolling_accuracy(run: RunResult) -> Steps:
     return [time for time, _ in cut], [measured_accuracy(records) for _, records in cut]
 
 
+def shares(run: RunResult, stage: str) -> tuple[list[float], dict[str, list[float]]]:
+    """Middles of the windows in which ``stage`` answered, and variant -> its part of those answers."""
+    cut = [
+        (time, [r.variants[stage] for r in found if stage in r.variants])
+        for time, found in windows(run, window_seconds(run))
+    ]
+    told = [(time, named) for time, named in cut if named]
+    variants = sorted({variant for _, named in told for variant in named})
+    return [time for time, _ in told], {v: [named.count(v) / len(named) for _, named in told] for v in variants}
+
+
 def moments(run: RunResult, *outcomes: RequestOutcome) -> list[float]:
     """When the requests that ended so were due."""
     return sorted(record.due - run.start for record in run.records if record.outcome in outcomes)

@@ -41,6 +41,11 @@ FONTS = (
     "STIXGeneral.ttf",
     "STIXGeneralBol.ttf",
 )
+LINE_HEIGHT, LINE_WIDTH = 48, 640
+"""Pixels: the height of a line that was cut out, and the most of its width."""
+CUT = (0.16, 0.3)
+"""How far a cut reaches beyond the letters, across and down, in heights of the line: the medians of what the text
+pipeline's best detector cuts out of pictures that are not turned."""
 VOCABULARY = (
     "amber anchor autumn balance basket bridge bright button candle canvas carbon castle cedar circle cloud cobalt "
     "copper corner cotton crystal dawn delta distant double eagle early east engine evening falcon field first "
@@ -53,6 +58,9 @@ VOCABULARY = (
 )
 WORDS = VOCABULARY.split()
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels of the picture."""
+
 
 @dataclass(frozen=True)
 class Snippet:
@@ -62,15 +70,29 @@ class Snippet:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Cuttings:
+    """The lines of one picture, cut out: a grey PNG of LINE_HEIGHT for each, and what it says, from top to bottom."""
+
+    pngs: tuple[bytes, ...]
+    lines: tuple[str, ...]
+
+
 @cache
 def snippet(seed: int, index: int) -> Snippet:
     """The ``index``-th picture of ``seed``, always the same; kept in memory once rendered (a few ms, some 40 kB)."""
     random = np.random.default_rng((seed, index))
-    paper, lines = _print_lines(random)
+    paper, lines, _ = _print_lines(random, ROTATION)
+    return Snippet(_png(_ink(random, paper)), lines)
+
+
+@cache
+def cuttings(seed: int, index: int) -> Cuttings:
+    """The lines of ``snippet(seed, index)`` before it was turned, as a good detector would cut them out; kept, too."""
+    random = np.random.default_rng((seed, index))
+    paper, lines, boxes = _print_lines(random, 0.0)
     ink = _ink(random, paper)
-    buffer = io.BytesIO()
-    ink.save(buffer, format="png", compress_level=1)
-    return Snippet(buffer.getvalue(), lines)
+    return Cuttings(tuple(_png(_cut(ink, box)) for box in boxes), lines)
 
 
 def matched(expected: Sequence[str], read: Sequence[str]) -> int:
@@ -78,8 +100,10 @@ def matched(expected: Sequence[str], read: Sequence[str]) -> int:
     return (Counter(expected) & Counter(read)).total()
 
 
-def _print_lines(random: Generator) -> tuple[Image.Image, tuple[str, ...]]:
-    """Black (0) paper with white (255) text, turned and blurred, and the text."""
+def _print_lines(random: Generator, rotation: float) -> tuple[Image.Image, tuple[str, ...], tuple[Box, ...]]:
+    """Black (0) paper with white (255) text, turned by up to ``rotation`` degrees and blurred; the text; and where its
+    letters were before they were turned.
+    """
     size = int(random.integers(SIZES[0], SIZES[1] + 1))
     font = _font(FONTS[random.integers(len(FONTS))], size)
     lines = tuple(_line(random, font) for _ in range(random.integers(1, 3)))
@@ -88,12 +112,31 @@ def _print_lines(random: Generator) -> tuple[Image.Image, tuple[str, ...]]:
     top = room // 2 + int(random.integers(-room // 5, room // 5 + 1))
     paper = Image.new("L", (WIDTH, HEIGHT))
     draw = ImageDraw.Draw(paper)
+    boxes = []
     for line in lines:
         slack = WIDTH - 2 * MARGIN - round(font.getlength(line))
-        draw.text((MARGIN + int(random.integers(slack + 1)), top + size), line, fill=255, font=font, anchor="ls")
+        start = MARGIN + int(random.integers(slack + 1)), top + size
+        draw.text(start, line, fill=255, font=font, anchor="ls")
+        boxes.append(draw.textbbox(start, line, font=font, anchor="ls"))
         top += size + gap
-    paper = paper.rotate(random.uniform(-ROTATION, ROTATION), Image.Resampling.BICUBIC)
-    return paper.filter(ImageFilter.GaussianBlur(random.uniform(0, BLUR))), lines
+    paper = paper.rotate(random.uniform(-rotation, rotation), Image.Resampling.BICUBIC)
+    return paper.filter(ImageFilter.GaussianBlur(random.uniform(0, BLUR))), lines, tuple(boxes)
+
+
+def _cut(picture: Image.Image, box: Box) -> Image.Image:
+    """What is in the box and a little around it, LINE_HEIGHT high."""
+    left, top, right, bottom = box
+    across, down = (part * (bottom - top) for part in CUT)
+    left, top = max(left - across, 0.0), max(top - down, 0.0)
+    right, bottom = min(right + across, WIDTH), min(bottom + down, HEIGHT)
+    width = min(round((right - left) * LINE_HEIGHT / (bottom - top)), LINE_WIDTH)
+    return picture.resize((width, LINE_HEIGHT), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
 
 
 def _line(random: Generator, font: ImageFont.FreeTypeFont) -> str:

@@ -72,7 +72,7 @@ def timeline(run: RunResult) -> list[Segment]:
 
 
 def summary(run: RunResult) -> dict[str, Any]:
-    """The figures of a run, as JSON types.
+    """The figures of a run, as JSON types; ``variants`` are those of ``by_variant``.
 
     ``violation_ratio``: late, dropped and failed requests over all requests. ``latency``: seconds over answered
     requests (in time or late), None when there is none. ``accuracy``: lines read exactly over lines shown, over
@@ -96,7 +96,41 @@ def summary(run: RunResult) -> dict[str, Any]:
         "stage_changes": sum(len(changed_stages(decision)) for decision in switches),
         "failed_requests_during_switches": _failed_during(switches, run.records),
         "start_delay": {"p99": _percentile(delays, 99), "max": max(delays, default=None)},
+        "variants": by_variant(run),
     }
+
+
+def by_variant(run: RunResult) -> dict[str, dict[str, dict[str, Any]]]:
+    """Stage -> variant -> ``requests`` that it answered, ``planned``, how many of the stage's answered requests the
+    shares of the plans that ran when they were due come to, and ``accuracy``, lines read exactly over lines shown.
+    """
+    answered: dict[tuple[str, str], list[RequestRecord]] = {}
+    for record in run.records:
+        if record.outcome in ANSWERED:
+            for key in record.variants.items():
+                answered.setdefault(key, []).append(record)
+    planned = _planned(run)
+    figures: dict[str, dict[str, dict[str, Any]]] = {}
+    for stage, variant in sorted({*answered, *planned}):
+        records = answered.get((stage, variant), [])
+        figures.setdefault(stage, {})[variant] = {
+            "requests": len(records),
+            "planned": planned.get((stage, variant), 0.0),
+            "accuracy": measured_accuracy(records),
+        }
+    return figures
+
+
+def _planned(run: RunResult) -> dict[tuple[str, str], float]:
+    """(Stage, variant) -> requests that plans meant for it, of those that the stage answered."""
+    planned: dict[tuple[str, str], float] = {}
+    for segment in timeline(run):
+        due = [r for r in run.records if r.outcome in ANSWERED and segment.start <= r.due < segment.end]
+        for stage, allocations in segment.plan.items():
+            count = sum(stage in record.variants for record in due)
+            for a in allocations:
+                planned[stage, a.variant] = planned.get((stage, a.variant), 0.0) + a.share * count
+    return planned
 
 
 def latency_percentile(records: Sequence[RequestRecord], percentile: float) -> float | None:

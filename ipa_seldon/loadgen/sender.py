@@ -20,13 +20,15 @@ LAST_ANSWERS = 1.0
 
 @dataclass(frozen=True)
 class Target:
-    """The gateway at ``url``. ``slo`` in seconds counts from when a request is due; ``timeout`` (seconds) is when a
-    request without an answer is given up, and so the longest wait at the end.
+    """The server at ``url`` and where it takes requests, by default as a gateway does. ``slo`` in seconds counts from
+    when a request is due; ``timeout`` (seconds) is when a request without an answer is given up, and so the longest
+    wait at the end.
     """
 
     url: str
     slo: float
     timeout: float = 30.0
+    path: str = "/v2/models/infer"
 
 
 class Clock:
@@ -95,7 +97,7 @@ class Sender:
         told: Mapping[str, str] = {}
         try:
             async with session.post(
-                f"{self._target.url.rstrip('/')}/v2/models/infer",
+                f"{self._target.url.rstrip('/')}{self._target.path}",
                 data=payload.body,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._target.timeout),

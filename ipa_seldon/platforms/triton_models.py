@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,9 @@ from ipa_seldon.errors import PlatformError
 
 READ_DEADLINE = 10.0
 LOAD_DEADLINE = 120.0
+POLL = 0.02
+GONE = ("", "UNAVAILABLE")
+"""States of a version that holds nothing."""
 
 
 def read_configuration(repository: Path, model: str) -> dict[str, Any]:
@@ -68,12 +72,19 @@ class TritonModels:
 
     def ready_versions(self) -> dict[str, frozenset[int]]:
         """Model -> versions that answer requests; models without any are left out."""
-        index = self._call("cannot list models", "get_model_repository_index", client_timeout=READ_DEADLINE)
         ready: dict[str, frozenset[int]] = {}
-        for model in index.models:
+        for model in self._index():
             if model.state == "READY":
                 ready[model.name] = ready.get(model.name, frozenset()) | {int(model.version)}
         return ready
+
+    def wait_until_gone(self, model: str, deadline: float = LOAD_DEADLINE) -> None:
+        """Return when nothing is left of a model that is being unloaded. PlatformError after ``deadline`` seconds."""
+        end = time.monotonic() + deadline
+        while any(one.name == model and one.state not in GONE for one in self._index()):
+            if time.monotonic() > end:
+                raise PlatformError(f"cannot unload model {model!r}: not gone within {deadline:g} s")
+            time.sleep(POLL)
 
     def close(self) -> None:
         """Close the connection."""
@@ -86,6 +97,12 @@ class TritonModels:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _index(self) -> Sequence[Any]:
+        """Every version that Triton knows of, with its state, which is empty before the first load."""
+        index = self._call("cannot list models", "get_model_repository_index", client_timeout=READ_DEADLINE)
+        models: Sequence[Any] = index.models
+        return models
 
     def _call(self, failure: str, method: str, *arguments: Any, **options: Any) -> Any:
         try:

@@ -1,29 +1,43 @@
-"""Profiles: sweep a pipeline's variants over cores and batches on a real Triton, or check a stored profile quickly."""
+"""Profiles and capacities: measure a pipeline's variants on a real Triton, or check what is stored quickly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
+from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.profiler.bench import Bench, Effort, Request
+from ipa_seldon.profiler.capacity import Goal, measure_capacity
 from ipa_seldon.profiler.clients import PointTimeoutError
-from ipa_seldon.profiler.table import Point, ProfileTable, Row, this_machine
+from ipa_seldon.profiler.table import CapacityRow, CapacityTable, Point, ProfileTable, Row, Table, this_machine
+from ipa_seldon.profiles import USABLE
 
 __all__ = [
     "Bench",
+    "CapacityRow",
+    "CapacityTable",
     "Effort",
+    "Goal",
     "Point",
     "ProfileTable",
     "Request",
     "Row",
+    "Table",
     "calibrate",
+    "calibrate_capacity",
+    "measure_capacity",
     "sweep",
     "sweep_points",
     "this_machine",
 ]
 CALIBRATION_SECONDS = 5.0
+CALIBRATION_TOLERANCE = 0.1
+"""The fraction to which a capacity is found for a calibration."""
+CALIBRATION_TIMEOUT = 180.0
 
 
 def sweep_points(stages: Sequence[Stage], cores: Sequence[int], batches: Sequence[int]) -> list[Point]:
@@ -37,17 +51,22 @@ def sweep_points(stages: Sequence[Stage], cores: Sequence[int], batches: Sequenc
     ]
 
 
+RowType = TypeVar("RowType", Row, CapacityRow)
+
+
 def sweep(
-    bench: Bench, points: Sequence[Point], table: ProfileTable, effort: Effort
-) -> Iterator[tuple[Point, Row | None]]:
-    """Measure the points ``table`` lacks, each written before it is yielded; None marks one that timed out."""
+    measure: Callable[[Point], RowType], points: Sequence[Point], table: Table, timeout: float
+) -> Iterator[tuple[Point, RowType | None]]:
+    """Measure the points ``table`` lacks, each written before it is yielded; None marks one that timed out, which
+    ``measure`` says by PointTimeoutError, after ``timeout`` seconds.
+    """
     for point in points:
         if point in table:
             continue
         try:
-            row = bench.measure(point, effort)
+            row = measure(point)
         except PointTimeoutError:
-            table.add_timeout(point, effort.timeout)
+            table.add_timeout(point, timeout)
             yield point, None
         else:
             table.add(point, row)
@@ -71,3 +90,30 @@ def calibrate(
             row = bench.measure(Point(stage.name, lightest.name, cores, 1), effort)
             ratios += [row.latency / lightest.latency(cores, 1), lightest.throughput(cores, 1) / row.throughput]
     return median(ratios)
+
+
+def calibrate_capacity(pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request], seed: int) -> float:
+    """How many times more the capacities promise than a pod takes on this machine; below 1 it is faster.
+
+    The median over stages of the variant that takes most, on the fewest cores on which it takes any, measured to a
+    tenth. PlatformError where one takes no load at all.
+    """
+    goal = Goal(pipeline.slo, pipeline.percentile, CALIBRATION_TOLERANCE, seed)
+    effort = Effort(CALIBRATION_SECONDS, CALIBRATION_TIMEOUT)
+    ratios = []
+    with Bench(pipeline, repository, inputs) as bench:
+        for stage in pipeline.stages:
+            cores, name, promised = _lightest_pod(stage)
+            taken = measure_capacity(bench, Point(stage.name, name, cores, 1), goal, effort).capacity
+            if not taken:
+                raise PlatformError(f"calibration: variant {name} takes no load within {pipeline.slo:g} s here")
+            ratios.append(promised / taken)
+    return median(ratios)
+
+
+def _lightest_pod(stage: Stage) -> tuple[int, str, float]:
+    """The fewest cores on which a variant takes any load, the one that takes most there, and that load (requests/s)."""
+    taken = ({v.name: v.capacity(n) / USABLE for v in stage.variants if v.capacity} for n in count(1))
+    cores, most = next((n, loads) for n, loads in enumerate(taken, start=1) if any(loads.values()))
+    name = max(most, key=lambda name: most[name])
+    return cores, name, most[name]

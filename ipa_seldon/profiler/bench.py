@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -75,18 +76,38 @@ class Bench:
 
     def measure(self, point: Point, effort: Effort) -> Row:
         """PointTimeoutError when it takes too long; PlatformError when Triton refuses, with its reason."""
-        deadline = time.monotonic() + effort.timeout
+        with self.serving(point, effort.timeout) as clients:
+            return rounds(clients, effort)
+
+    @contextmanager
+    def serving(self, point: Point, timeout: float) -> Iterator[Clients]:
+        """Clients of the point's variant, which serves as long. PointTimeoutError when all takes more than ``timeout``
+        seconds; PlatformError when Triton refuses, with its reason.
+        """
+        deadline = time.monotonic() + timeout
         try:
-            self._load(point, effort.timeout)
+            self._load(point, timeout)
             with self._clients(point, deadline) as clients:
-                return _rounds(clients, effort)
+                yield clients
         except PlatformError as error:
-            late = time.monotonic() >= deadline
+            late = isinstance(error, PointTimeoutError) or time.monotonic() >= deadline
             # Whatever the point has queued must not weigh on the next one.
             self._server.start()
             if late:
-                raise PointTimeoutError(f"{point}: not measured within {effort.timeout:g} s") from error
+                raise PointTimeoutError(f"{point}: not measured within {timeout:g} s") from error
             raise
+
+    def load_seconds(self, point: Point, clients: Clients) -> float:
+        """How long it takes from asking Triton for the point's variant, while nothing of the stage is loaded, until it
+        has answered a request of ``clients``.
+        """
+        with TritonModels(self._server.grpc_url) as models:
+            models.unload(point.stage)
+            models.wait_until_gone(point.stage)
+        began = time.monotonic()
+        self._load(point, clients.deadline - began)
+        clients.send(0)
+        return time.monotonic() - began
 
     def _clients(self, point: Point, deadline: float) -> Clients:
         return Clients(self._server.http_url, point.stage, self._bodies[point.stage], point.batch, deadline)
@@ -121,7 +142,8 @@ class Bench:
             return [{"inputs": json.loads(clients.send(index))["outputs"]} for index in range(CAPTURED)]
 
 
-def _rounds(clients: Clients, effort: Effort) -> Row:
+def rounds(clients: Clients, effort: Effort) -> Row:
+    """The medians of rounds in which batches go one by one, then as many as keep the replica busy."""
     share = effort.seconds / (2 * ROUNDS)
     latencies, throughputs, samples = [], [], 0
     for _ in range(WARM_UP_BATCHES):

@@ -24,18 +24,19 @@ class PointTimeoutError(PlatformError):
 
 
 class Clients:
-    """Kept connections to ``model`` at ``url`` that send ``bodies`` in turn; a context manager.
+    """Kept connections to ``path`` (a model's) at ``url`` that send ``bodies`` in turn; a context manager.
 
     Every call raises PointTimeoutError past ``deadline`` (on the monotonic clock), and PlatformError with Triton's
     reason when it refuses.
     """
 
     def __init__(self, url: str, model: str, bodies: Sequence[bytes], batch: int, deadline: float) -> None:
+        self.url = url
+        self.path = f"/v2/models/{model}/infer"
+        self.bodies = bodies
+        self.deadline = deadline
         self._address = urlsplit(url).netloc
-        self._path = f"/v2/models/{model}/infer"
-        self._bodies = bodies
         self._batch = batch
-        self._deadline = deadline
         self._turns = count()
         self._threads = ThreadPoolExecutor(IN_FLIGHT * batch)
         self._connections = threading.local()
@@ -53,14 +54,14 @@ class Clients:
         """One request; the body of its answer."""
         connection = self._connection()
         try:
-            connection.request("POST", self._path, self._bodies[turn % len(self._bodies)])
+            connection.request("POST", self.path, self.bodies[turn % len(self.bodies)])
             response = connection.getresponse()
             answer = response.read()
         except (OSError, HTTPException) as error:
             connection.close()
-            raise PlatformError(f"{self._path}: {error!r}") from error
+            raise PlatformError(f"{self.path}: {error!r}") from error
         if response.status != HTTPStatus.OK:
-            raise PlatformError(f"{self._path}: {answer.decode(errors='replace')}")
+            raise PlatformError(f"{self.path}: {answer.decode(errors='replace')}")
         return answer
 
     def batch(self) -> float:
@@ -104,9 +105,9 @@ class Clients:
 
     def _connection(self) -> HTTPConnection:
         """The calling thread's connection, with what is left of the deadline as its timeout."""
-        left = self._deadline - time.monotonic()
+        left = self.deadline - time.monotonic()
         if left <= 0:
-            raise PointTimeoutError(f"{self._path}: out of time")
+            raise PointTimeoutError(f"{self.path}: out of time")
         connection: HTTPConnection | None = getattr(self._connections, "one", None)
         if connection is None:
             connection = self._connections.one = HTTPConnection(self._address)

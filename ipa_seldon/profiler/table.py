@@ -1,18 +1,16 @@
-"""The profile CSV: read, extended point by point, and never lost half-written."""
+"""The CSV files of profiles and of capacities: read, extended point by point, and never lost half-written."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ipa_seldon.errors import ConfigError
-
-KEY_COLUMNS = ("stage", "variant", "cores", "batch")
-COLUMNS = (*KEY_COLUMNS, "latency", "throughput", "samples", "seed", "machine")
 
 
 @dataclass(frozen=True)
@@ -36,38 +34,106 @@ class Row:
     throughput: float
     samples: int
 
+    def __str__(self) -> str:
+        return f"{1000 * self.latency:.1f} ms, {self.throughput:.1f} requests/s ({self.samples} batches)"
 
-class ProfileTable:
-    """The profile at ``path``: what it holds already is kept, and what is added is on disk when ``add`` returns.
+
+@dataclass(frozen=True)
+class CapacityRow:
+    """``capacity``: the most requests/s that were seen to meet the SLO, 0 where none did; ``load_time``: seconds from
+    asking for the variant to its first answer; ``samples``: requests counted in a trial.
+    """
+
+    capacity: float
+    load_time: float
+    samples: int
+
+    def __str__(self) -> str:
+        return f"{self.capacity:.1f} requests/s ({self.samples} a trial), loads in {self.load_time:.2f} s"
+
+
+class Table:
+    """The CSV at ``path``: what it holds already is kept, and what is added is on disk when ``add`` returns.
 
     Points that timed out are kept beside it, in ``*.timeouts.csv``, and are not tried again while they stand there.
     Every row names the ``machine`` and the ``seed`` of the inputs. ConfigError when the file holds rows of another
-    machine, which would not compare, or is no profile.
+    machine, which would not compare, or is none of this ``kind``.
     """
+
+    kind: str
+    keys: Mapping[str, Callable[[str], Any]]
+    """The columns that tell points apart, and how each is read."""
+    measured: tuple[str, ...]
 
     def __init__(self, path: Path, machine: str, seed: int) -> None:
         self._path = path
         self._timeouts_path = path.with_suffix(".timeouts.csv")
         self._origin = {"seed": seed, "machine": machine}
-        self._rows = _read(path)
-        self._timeouts = _read(self._timeouts_path)
+        self._columns = (*self.keys, *self.measured, *self._origin)
+        self._rows = self._read(path)
+        self._timeouts = self._read(self._timeouts_path)
         others = {row.get("machine", machine) for row in self._rows.values()} - {machine}
         if others:
             raise ConfigError(f"{path}: holds rows of {sorted(others)[0]!r}, this is {machine!r}; accepted: a new file")
 
     def __contains__(self, point: Point) -> bool:
-        return point in self._rows or point in self._timeouts
+        key = self._key(self._named(point))
+        return key in self._rows or key in self._timeouts
 
-    def add(self, point: Point, row: Row) -> None:
+    def add(self, point: Point, row: Row | CapacityRow) -> None:
         """Write one measured point."""
-        measured = {"latency": f"{row.latency:.6g}", "throughput": f"{row.throughput:.6g}", "samples": row.samples}
-        self._rows[point] = vars(point) | measured | self._origin
-        _write(self._path, COLUMNS, self._rows.values())
+        values = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in vars(row).items()}
+        named = self._named(point)
+        self._rows[self._key(named)] = {**named, **values, **self._origin}
+        _write(self._path, self._columns, self._rows.values())
 
     def add_timeout(self, point: Point, timeout: float) -> None:
         """Write down that a point took longer than ``timeout`` seconds."""
-        self._timeouts[point] = vars(point) | {"timeout": timeout}
-        _write(self._timeouts_path, (*KEY_COLUMNS, "timeout"), self._timeouts.values())
+        named = self._named(point)
+        self._timeouts[self._key(named)] = {**named, "timeout": timeout}
+        _write(self._timeouts_path, (*self.keys, "timeout"), self._timeouts.values())
+
+    def _named(self, point: Point) -> dict[str, Any]:
+        """What the columns of ``keys`` hold of a point."""
+        return {name: value for name, value in vars(point).items() if name in self.keys}
+
+    def _key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(read(str(row[name])) for name, read in self.keys.items())
+
+    def _read(self, path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+        if not path.exists():
+            return {}
+        with path.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            try:
+                return {self._key(row): dict(row) for row in reader}
+            except (KeyError, ValueError) as error:
+                raise ConfigError(
+                    f"{path}: line {reader.line_num}: not {self.kind}; accepted: {','.join(self._columns)}"
+                ) from error
+
+
+class ProfileTable(Table):
+    """The latency and throughput of points; see Table."""
+
+    kind = "a profile"
+    keys = MappingProxyType({"stage": str, "variant": str, "cores": int, "batch": int})
+    measured = ("latency", "throughput", "samples")
+
+
+class CapacityTable(Table):
+    """The capacity of points at an SLO in seconds; see Table. Stages have no column: variants' names tell all."""
+
+    kind = "a table of capacities"
+    keys = MappingProxyType({"variant": str, "cores": int, "slo": float})
+    measured = ("capacity", "load_time", "samples")
+
+    def __init__(self, path: Path, machine: str, seed: int, slo: float) -> None:
+        self._slo = f"{slo:.6g}"
+        super().__init__(path, machine, seed)
+
+    def _named(self, point: Point) -> dict[str, Any]:
+        return {**super()._named(point), "slo": self._slo}
 
 
 def this_machine() -> str:
@@ -75,19 +141,6 @@ def this_machine() -> str:
     with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores"
-
-
-def _read(path: Path) -> dict[Point, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        try:
-            return {Point(r["stage"], r["variant"], int(r["cores"]), int(r["batch"])): dict(r) for r in reader}
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{path}: line {reader.line_num}: not a profile; accepted: {','.join(COLUMNS)}"
-            ) from error
 
 
 def _write(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -137,3 +137,28 @@ def make_run() -> Callable[..., RunResult]:
 def three_runs(make_run: Callable[..., RunResult]) -> list[RunResult]:
     """The same load, adapted to and met with fixed variants."""
     return [make_run(), make_run(name="lightest", level=0), make_run(name="heaviest", level=2)]
+
+
+@pytest.fixture
+def set_run(make_run: Callable[..., RunResult]) -> RunResult:
+    """A run in which two variants of ``recognise`` share every plan, 3 to 1; every fourth answer is the lighter's."""
+    run = make_run(seconds=60, level=1)
+
+    def shared(plan: Plan) -> Plan:
+        both = (Allocation("v6@224", 1, 2, 1, 0.75), Allocation("v6@160", 1, 1, 1, 0.25))
+        return {stage: both if stage == "recognise" else allocations for stage, allocations in plan.items()}
+
+    decisions = []
+    for one in run.decisions:
+        assert one.proposal is not None
+        observation = replace(one.observation, plan=shared(one.observation.plan))
+        decisions.append(
+            replace(one, observation=observation, proposal=replace(one.proposal, plan=shared(one.proposal.plan)))
+        )
+    records = [
+        replace(record, variants={**record.variants, "recognise": "v6@160" if record.index % 4 == 0 else "v6@224"})
+        if record.variants
+        else record
+        for record in run.records
+    ]
+    return replace(run, decisions=tuple(decisions), records=tuple(records))

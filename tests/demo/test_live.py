@@ -49,12 +49,12 @@ def shown(view: LiveView) -> str:
 
 
 def test_the_table_shows_every_stage_and_figure(make_run: Callable[..., RunResult]) -> None:
-    """A row per stage with its variant, batch, replicas and cores, under the figures of the head."""
+    """A row per stage with its variant, share, batch, replicas and cores, under the figures of the head."""
     run = make_run(seconds=30)
     view, written = played(run, terminal=True)
     text = shown(view)
-    assert re.search(r"detect\s+v6@256x96\s+3\s+1\s+1\b", text)
-    assert re.search(r"recognise\s+v6@320\s+3\s+1\s+1\b", text)
+    assert re.search(r"detect\s+v6@256x96\s+100 %\s+3\s+1\s+1\b", text)
+    assert re.search(r"recognise\s+v6@320\s+100 %\s+3\s+1\s+1\b", text)
     for label in ("elapsed", "load", "forecast", "p99", "accuracy", "cost", "violations", "last decision"):
         assert label in text
     assert "25 / 30 s" in text
@@ -62,6 +62,17 @@ def test_the_table_shows_every_stage_and_figure(make_run: Callable[..., RunResul
     assert "2 cores" in text
     assert "SLO 1 s" in text
     assert "last decision" in written
+
+
+def test_variants_that_share_a_stage_have_a_row_each(set_run: RunResult) -> None:
+    """With its share, what it has answered so far, and how many of those lines were read exactly."""
+    view, _ = played(set_run, terminal=True)
+    text, last = shown(view), set_run.decisions[-1].observation.time
+    for variant, part, sizes in (("v6@224", "75 %", (1, 1, 2)), ("v6@160", "25 %", (1, 1, 1))):
+        records = [r for r in set_run.records if r.done < last and r.variants.get("recognise") == variant]
+        accuracy = share(sum(r.matched for r in records) / sum(r.expected for r in records))
+        cells = ("recognise", variant, part, *map(str, sizes), str(len(records)), accuracy)
+        assert re.search(r"\s+".join(map(re.escape, cells)), text), text
 
 
 def test_a_plain_stream_gets_one_line_per_decision(make_run: Callable[..., RunResult]) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("plotly", reason="the extra `report` is not installed")
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 
 from ipa_seldon.demo.report import render
-from ipa_seldon.demo.summary import RunResult, summary
+from ipa_seldon.demo.summary import RunResult, by_variant, summary
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Outcome, is_switch
 from ipa_seldon.reports.words import figure, share
@@ -80,6 +80,28 @@ def test_the_summary_is_in_the_table(three_runs: list[RunResult]) -> None:
         assert cells["mean cost (cores)"][column] == figure(figures["mean_cost"])
         assert cells["switches"][column] == str(figures["switches"])
         assert cells["dropped"][column] == str(figures["dropped"])
+
+
+def test_variants_of_a_set_are_told_apart(set_run: RunResult, make_run: Callable[..., RunResult]) -> None:
+    """A row per run, stage and variant with what it answered, its share beside the planned one, and its accuracy; a
+    chart of who answered when; bands that name the shares.
+    """
+    html = render([set_run, make_run(name="lightest", level=0, seconds=60)], "A demo", {})
+    rows = {tuple(row[:3]): row[3:] for row in table(html, 'id="variants"')[1:]}
+    figures = by_variant(set_run)["recognise"]
+    total = sum(one["requests"] for one in figures.values())
+    for variant, planned, stated in (("v6@224", "75 %", "82 %"), ("v6@160", "25 %", "44 %")):
+        one = figures[variant]
+        cells = [str(one["requests"]), share(one["requests"] / total), planned, share(one["accuracy"]), stated]
+        assert rows["adaptive", "recognise", variant] == cells
+    assert rows["lightest", "recognise", "v6@160"][1:3] == ["100 %", "100 %"]
+    charts = Page(html).charts()
+    assert list(charts) == ["comparison", "load", "stages", "mix-0", *TIMED[2:]]
+    heights = [trace["y"] for trace in charts["mix-0"]["data"]]
+    assert len(heights) == 2
+    assert [a + b for a, b in zip(*heights, strict=True)] == pytest.approx([1.0] * len(heights[0]))
+    labels = [text for trace in charts["stages"]["data"] for text in trace.get("text", [])]
+    assert "v6@224 75 %<br>×1 b1<br>v6@160 25 %<br>×1 b1" in labels
 
 
 def test_a_run_has_one_colour_everywhere(three_runs: list[RunResult]) -> None:

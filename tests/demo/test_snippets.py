@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ipa_seldon.demo.snippets import HEIGHT, WIDTH, matched, snippet
+from ipa_seldon.demo.snippets import HEIGHT, LINE_HEIGHT, LINE_WIDTH, WIDTH, cuttings, matched, snippet
 
 
 def test_the_same_seed_and_index_give_the_same_picture() -> None:
@@ -44,3 +44,26 @@ def test_matched_counts_exactly_read_lines() -> None:
     assert matched(("one", "one"), ["one"]) == 1
     assert matched(("one",), ["one", "one", "more"]) == 1
     assert matched(("one",), []) == 0
+
+
+def test_cuttings_are_the_lines_of_the_picture() -> None:
+    """A grey PNG for each line of the snippet of that seed and index, always the same, of one height, not blank; a
+    longer line is wider.
+    """
+    cut = [cuttings(5, index) for index in range(40)]
+    cuttings.cache_clear()
+    assert [cuttings(5, index) for index in range(40)] == cut
+    longest, shortest = 0.0, float(LINE_WIDTH)
+    for index, one in enumerate(cut):
+        assert one.lines == snippet(5, index).lines
+        assert len(one.pngs) == len(one.lines)
+        for png, line in zip(one.pngs, one.lines, strict=True):
+            picture = Image.open(io.BytesIO(png))
+            assert (picture.format, picture.mode, picture.height) == ("PNG", "L", LINE_HEIGHT)
+            assert 0 < picture.width <= LINE_WIDTH
+            assert np.asarray(picture).std() > 1
+            if len(line) > 20:
+                shortest = min(shortest, picture.width)
+            if len(line) < 6:
+                longest = max(longest, picture.width)
+    assert 0 < longest < shortest < LINE_WIDTH

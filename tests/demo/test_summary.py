@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ipa_seldon.demo.summary import RunResult, changed_stages, mean_cost, summary, timeline
+from ipa_seldon.demo.summary import RunResult, by_variant, changed_stages, mean_cost, summary, timeline
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
 from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Plan, Proposal, Status, is_switch
 
@@ -19,7 +19,7 @@ ACCURACY = {1: 0.4, 2: 0.8}
 
 def decision(time: float, before: Plan, after: Plan, outcome: Outcome, took: float = 0.5) -> Decision:
     """A decision of a run that started at 100 s."""
-    accuracy = ACCURACY[after["detect"][0].replicas]
+    accuracy = ACCURACY[next(iter(after.values()))[0].replicas]
     proposal = Proposal(after, Status.OPTIMAL, 1.0, accuracy, 2, 0.1, 20.0, "auto")
     return Decision(Observation(time, (), before), outcome, 5.0, proposal, "", 0.5, took)
 
@@ -131,3 +131,32 @@ def test_the_summary_has_the_promised_keys(make_run: Callable[..., RunResult]) -
     assert set(figures["latency"]) == {"p50", "p99"}
     assert figures["switches_up"] > 0
     assert figures["switches_down"] > 0
+
+
+def test_answers_are_counted_by_variant_and_set_against_the_shares() -> None:
+    """Two plans in turn, each for ten seconds: what each variant answered, how accurately, and how much of it the
+    shares came to. Late answers count, dropped requests do not.
+    """
+    shares = [{"read": (Allocation("a", 1, 1, 1, part), Allocation("b", 1, 1, 1, 1 - part))} for part in (0.75, 0.25)]
+    plans = [
+        decision(100, shares[0], shares[0], Outcome.UNCHANGED),
+        decision(109, shares[0], shares[1], Outcome.APPLIED),
+    ]
+
+    def answered(due: float, variant: str, matched: int, outcome: RequestOutcome) -> RequestRecord:
+        return replace(request(due, 0.1, outcome, matched), variants={"read": variant})
+
+    records = [
+        *(answered(102, "a", 2, RequestOutcome.COMPLETED) for _ in range(5)),
+        *(answered(103, "b", 0, RequestOutcome.LATE) for _ in range(3)),
+        *(answered(115, "b", 1, RequestOutcome.COMPLETED) for _ in range(4)),
+        request(116, 9.0, RequestOutcome.DROPPED, matched=0),
+    ]
+    figures = by_variant(result(plans, records))
+    assert figures == {
+        "read": {
+            "a": {"requests": 5, "planned": pytest.approx(0.75 * 8 + 0.25 * 4), "accuracy": 1.0},
+            "b": {"requests": 7, "planned": pytest.approx(0.25 * 8 + 0.75 * 4), "accuracy": pytest.approx(4 / 14)},
+        }
+    }
+    assert summary(result(plans, records))["variants"] == figures

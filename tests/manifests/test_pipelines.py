@@ -14,6 +14,8 @@ from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
 from tests.test_published_pipelines import profiles
 
 FOLDER = MANIFESTS / "pipelines"
+DEMO = {"text": "text", "recognise": "text"}
+"""The demo's pipelines, and the folder of the claim that holds their models."""
 
 
 @pytest.fixture(params=PIPELINES, ids=lambda path: path.name)
@@ -24,8 +26,8 @@ def pipeline(request: pytest.FixtureRequest) -> Path:
 
 
 def test_all_published_pipelines_are_here() -> None:
-    """IPA's five, InfAdapter's, Sponge's, and the demo's."""
-    assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "resnet", "yolo-sponge", "text"}
+    """IPA's five, InfAdapter's, Sponge's, and the demo's two, which share their models."""
+    assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "resnet", "yolo-sponge", *DEMO}
 
 
 def test_the_operator_runs_it_as_it_reads(pipeline: Path) -> None:
@@ -39,7 +41,9 @@ def test_models_are_on_the_claim(pipeline: Path) -> None:
     """Every node's model is in the pipeline's folder of the claim, which the pod for filling mounts too."""
     claim = only(read(FOLDER / "models-pvc.yaml"), "PersistentVolumeClaim")["metadata"]["name"]
     (predictor,) = only(read(pipeline / "seldondeployment.yaml"), "SeldonDeployment")["spec"]["predictors"]
-    assert {node["modelUri"] for node in nodes(predictor["graph"])} == {f"pvc://{claim}/{pipeline.name}"}
+    assert {node["modelUri"] for node in nodes(predictor["graph"])} == {
+        f"pvc://{claim}/{DEMO.get(pipeline.name, pipeline.name)}"
+    }
     (volume,) = only(read(FOLDER / "models-fill.yaml"), "Pod")["spec"]["volumes"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim
 
@@ -51,4 +55,4 @@ def test_images_are_pinned(pipeline: Path) -> None:
     for component in predictor["componentSpecs"]:
         triton, sidecar = containers(component)
         assert (sidecar["name"], sidecar["image"]) == (SIDECAR, f"ipa-seldon:{__version__}")
-        assert triton["image"] == ("ipa-seldon-triton:24.10" if pipeline.name == "text" else default)
+        assert triton["image"] == ("ipa-seldon-triton:24.10" if pipeline.name in DEMO else default)

@@ -3,6 +3,7 @@
 import base64
 import csv
 import importlib.util
+import itertools
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from ipa_seldon.demo.models import fetch, models_directory
 from ipa_seldon.demo.snippets import Snippet, matched, snippet
@@ -254,7 +256,9 @@ def test_the_accuracy_script_measures_every_pair(weights: Path) -> None:
     stage_accuracies = accuracy.stage_accuracies(pairs)
     assert max(stage_accuracies["detect"].values()) == 1.0
     assert max(stage_accuracies["recognise"].values()) == max(pair.accuracy for pair in pairs)
-    versions = re.findall(r"(\S+): \{accuracy: [01]\.\d{3}, version: ([1-4])\}", "\n".join(accuracy.yaml_lines(pairs)))
+    versions = re.findall(
+        r"(\S+): \{accuracy: [01]\.\d{3}, version: ([1-4])\}", "\n".join(accuracy.yaml_lines(stage_accuracies))
+    )
     assert [version for _, version in versions] == ["1", "2", "3", "4"] * 2
 
 
@@ -268,3 +272,28 @@ def test_the_product_of_stage_accuracies_estimates_every_pair() -> None:
     served = {stage: {v.name for v in accuracy.served_variants(REPOSITORY, stage)} for stage in ("detect", "recognise")}
     assert {stage: set(variants) for stage, variants in accuracy.stage_accuracies(pairs).items()} == served
     assert np.mean(accuracy.product_errors(pairs)) < 0.02
+
+
+def test_the_accuracy_script_measures_recognisers_alone(weights: Path, tmp_path: Path) -> None:
+    """On cut lines: one result per variant, more accurate with width, and a CSV and YAML lines of them."""
+    measured = accuracy.measure_alone(weights, 25)
+    assert [one.recognise for one in measured] == ["v6-160", "v6-224", "v6-288", "v6-384"]
+    assert measured[0].accuracy < measured[2].accuracy <= 1
+    accuracy.write_results(measured, tmp_path / "alone.csv")
+    with (tmp_path / "alone.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["accuracy"]) for row in rows] == pytest.approx([one.accuracy for one in measured], abs=1e-4)
+
+
+def test_the_pipeline_of_the_recogniser_states_what_was_measured() -> None:
+    """Its accuracies are those of the committed measurement, which lie more than two intervals apart."""
+    with (ROOT / "profiling" / "results" / "recognise-accuracy.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    document = yaml.safe_load((ROOT / "manifests" / "pipelines" / "recognise" / "pipeline.yaml").read_text())
+    variants = document["spec"]["stages"]["recognise"]["variants"]
+    assert {name: variant["accuracy"] for name, variant in variants.items()} == {
+        row["recognise"]: round(float(row["accuracy"]), 3) for row in rows
+    }
+    for lower, higher in itertools.pairwise(rows):
+        margin = float(lower["margin"]) + float(higher["margin"])
+        assert float(higher["accuracy"]) - float(lower["accuracy"]) > 2 * margin

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ spec:
     increment: {{variants: {{light: {{accuracy: 0.5, version: 1}}}}}}
   repository: {repository}
 """
+
+
+def swept(
+    bench: Bench, points: Sequence[Point], table: ProfileTable, effort: Effort
+) -> Iterator[tuple[Point, Row | None]]:
+    """A sweep of latency and throughput."""
+    return sweep(partial(bench.measure, effort=effort), points, table, effort.timeout)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +79,11 @@ def test_a_sweep_writes_each_point_and_resumes(bench: Bench, tmp_path: Path) -> 
     """Interrupted after one point, a second run measures only the others; what it wrote is a profile."""
     path = tmp_path / "toy.csv"
     points = [FIRST, replace(FIRST, batch=2)]
-    interrupted = sweep(bench, points, ProfileTable(path, MACHINE, seed=3), QUICK)
+    interrupted = swept(bench, points, ProfileTable(path, MACHINE, seed=3), QUICK)
     first, row = next(interrupted)
     assert row is not None
     assert read_profiles(path)["double", "light"].latency(1, 1) == pytest.approx(row.latency, rel=1e-4)
-    resumed = [point for point, _ in sweep(bench, points, ProfileTable(path, MACHINE, seed=3), QUICK)]
+    resumed = [point for point, _ in swept(bench, points, ProfileTable(path, MACHINE, seed=3), QUICK)]
     assert [first, *resumed] == points
     with path.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -88,10 +96,10 @@ def test_a_point_that_takes_too_long_is_recorded_and_skipped(bench: Bench, tmp_p
     path = tmp_path / "toy.csv"
     table = ProfileTable(path, MACHINE, seed=0)
     hopeless = replace(QUICK, seconds=60.0, timeout=0.4)
-    assert list(sweep(bench, [FIRST], table, hopeless)) == [(FIRST, None)]
-    assert list(sweep(bench, [FIRST], ProfileTable(path, MACHINE, seed=0), QUICK)) == []
+    assert list(swept(bench, [FIRST], table, hopeless)) == [(FIRST, None)]
+    assert list(swept(bench, [FIRST], ProfileTable(path, MACHINE, seed=0), QUICK)) == []
     following = replace(FIRST, batch=2)
-    [(point, row)] = sweep(bench, [following], table, QUICK)
+    [(point, row)] = swept(bench, [following], table, QUICK)
     assert (point, row is not None) == (following, True)
 
 
@@ -172,7 +180,7 @@ def test_the_command_writes_a_profile(run: Callable[..., object], tmp_path: Path
 
 def test_the_command_needs_requests_it_can_send(run: Callable[..., object], tmp_path: Path) -> None:
     """A stage that does not take images, a malformed file and an unknown stage are named in one line."""
-    with pytest.raises(ConfigError, match=r"--requests: missing; .*'double' takes number, trace"):
+    with pytest.raises(ConfigError, match=r"--requests: missing; .*'double', which takes number, trace"):
         run()
     (tmp_path / "bad.jsonl").write_text('{"outputs": []}\n')
     with pytest.raises(ConfigError, match=r"bad\.jsonl: accepted: one v2 inference body"):
