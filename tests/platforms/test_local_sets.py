@@ -22,7 +22,7 @@ import pytest
 from ipa_seldon.bootstrap import LocalServing, serve_locally
 from ipa_seldon.config import read_config
 from ipa_seldon.demo.models import fetch, models_directory
-from ipa_seldon.demo.requests import text_payloads
+from ipa_seldon.demo.requests import payloads
 from ipa_seldon.demo.runner import TEXT_PIPELINE
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
@@ -279,7 +279,7 @@ def test_the_text_pipelines_models_serve_as_sets(tmp_path: Path) -> None:
     answered, read = Counter[str](), 0
     with serve_locally(read_config(TEXT_PIPELINE), plan, log_directory=tmp_path) as serving:
         connection = HTTPConnection(urlsplit(serving.gateway.url).netloc, timeout=60)
-        for payload in text_payloads(seed=11, count=16):
+        for payload in payloads("image", seed=11, count=16):
             headers = {"Content-Type": "application/json", "Ipa-Remaining-Slo": "60"}
             connection.request("POST", "/v2/models/infer", payload.body, headers)
             answer = connection.getresponse()
