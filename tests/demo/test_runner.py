@@ -56,7 +56,7 @@ def test_the_load_peaks_at_what_the_capacities_allow(recognise: Path, tmp_path: 
 
 def test_what_cannot_be_shown_is_refused_before_anything_is_measured(recognise: Path, tmp_path: Path) -> None:
     """An algorithm that does not fit the file, or is none: one line, nothing said of a calibration."""
-    with pytest.raises(ConfigError, match=r"spec\.algorithm: 'infadapter': accepted: for a pipeline of one stage"):
+    with pytest.raises(ConfigError, match=r"spec\.graph: detect, recognise: accepted: one stage, for this algorithm"):
         Demo(Subject(TEXT_PIPELINE, "infadapter", 1), tmp_path, said)
     with pytest.raises(PluginError, match="accepted: ipa, fa2-low"):
         Demo(Subject(recognise, "magic", 1), tmp_path, said)
