@@ -102,17 +102,17 @@ class Executor:
             await self._run_all(followers, call, answer)
 
     async def _serve(self, task: _Task) -> Message:
-        """The stage's answer. Where a server is at fault the request goes once more to another version: to infer again
-        does no harm.
+        """The stage's answer. Where a server is at fault the request goes to another version, as long as there is a
+        healthy one and time: to infer again does no harm.
         """
         if task.version is not None:
             return await self._ask(task, self._dispatcher.named(task.stage, task.version))
-        try:
-            return await self._try(task)
-        except FaultError:
-            if not self._dispatcher.has_healthy(task.stage):
-                raise
-            return await self._try(task)
+        while True:
+            try:
+                return await self._try(task)
+            except FaultError:
+                if not self._dispatcher.has_healthy(task.stage):
+                    raise
 
     async def _try(self, task: _Task) -> Message:
         """The answer of the model to which the request is dispatched."""
@@ -139,12 +139,14 @@ class Executor:
                 raise
 
     async def _infer(self, task: _Task, model: Model, body: bytes) -> Message:
-        stage, call, started, answers = task.stage, task.call, time.monotonic(), model.answers
+        stage, call, started = task.stage, task.call, time.monotonic()
         path = f"{model.path(task.version)}/infer"
+        model.asked(started)
         try:
             status, answer = await self._triton.infer(path, body, call.puid, call.deadline - started + GRACE)
         except TimeoutError:
-            if model.answers == answers:  # nobody had an answer in all that time
+            # One that is merely slow answers somebody in that time.
+            if model.silence(time.monotonic()) >= self._graph.slo:
                 self._failed(stage, model, f"stage {stage!r}: model {model.name!r} does not answer")
             raise self._drop(stage) from None
         finally:

@@ -16,8 +16,8 @@ LONGEST_PAUSE = 32
 class Model:
     """A model that serves one ``version`` of a stage, or the whole stage (WHOLE).
 
-    ``slots`` requests are computed at the same time, each in ``seconds`` (0: not known), as measured last. ``answers``
-    counts what it answered. It is ``healthy`` until it fails; once its server says that it is ready it is on trial, one
+    ``slots`` requests are computed at the same time, each in ``seconds`` (0: not known), as measured last. It is
+    ``healthy`` until it fails; once its server says that it is ready it is on trial, one
     request at a time, until it has answered one: Triton calls models ready whose processes are dead.
     """
 
@@ -25,9 +25,10 @@ class Model:
     version: str
     slots: int = 1
     seconds: float = 0.0
-    answers: int = 0
     healthy: bool = True
     queue: StageQueue = field(default_factory=lambda: StageQueue(LET_IN))
+    _asked: float | None = None
+    """When it was asked first (seconds, monotonic) of all that it has not answered since; None: it answers."""
     _failures: int = 0
     _pause: int = 0
 
@@ -36,14 +37,24 @@ class Model:
         """Whether it takes requests: it is healthy, and if it is on trial, none is with it."""
         return self.healthy and not (self._failures and self.queue.size)
 
+    def asked(self, now: float) -> None:
+        """It was asked for an answer at ``now`` (seconds)."""
+        if self._asked is None:
+            self._asked = now
+
+    def silence(self, now: float) -> float:
+        """Seconds for which it has owed answers without giving any."""
+        return 0.0 if self._asked is None else now - self._asked
+
     def answered(self) -> None:
         """It answered a request."""
-        self.answers += 1
+        self._asked = None
         if self.healthy:
             self._failures = 0
 
     def failed(self) -> None:
         """It did not, and not for the request's sake."""
+        self._asked = None
         if self.healthy:
             self.healthy = False
             self._failures += 1

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -81,11 +81,11 @@ class Models:
 
 
 @asynccontextmanager
-async def gateway_over(models: Models, weights: Mapping[str, float]) -> AsyncIterator[str]:
-    """The URL of a gateway that shares requests by ``weights``."""
+async def gateway_over(models: Models, weights: Mapping[str, float], slo: float = SET.slo) -> AsyncIterator[str]:
+    """The URL of a gateway that shares requests by ``weights``, under an SLO in seconds."""
     async with (
         serving(models.app(), listen("127.0.0.1", 0), 5.0) as triton,
-        serving(create_app(SET, triton), listen("127.0.0.1", 0), 5.0) as url,
+        serving(create_app(replace(SET, slo=slo), triton), listen("127.0.0.1", 0), 5.0) as url,
     ):
         assert (await dispatch(url, weights))[0] == 200
         yield url
@@ -160,18 +160,44 @@ async def test_a_dead_variant_costs_no_request(fault: Response) -> None:
 
 
 async def test_a_variant_that_hangs_is_left_alone() -> None:
-    """A variant that answers nobody loses the requests that wait for it, once; then the others have its share, but for
-    single trials, since it calls itself ready.
+    """A variant that has answered nobody for an SLO loses the requests that wait for it, once; then the others have its
+    share, but for single trials, since it calls itself ready.
     """
     models = Models(gates={"a.1": asyncio.Event()})
-    async with gateway_over(models, {"1": 0.5, "2": 0.5}) as url:
-        budget = {"Ipa-Remaining-Slo": "0.2"}
-        first = await asyncio.gather(*(post(url, request_body(), headers=budget) for _ in range(10)))
+    async with gateway_over(models, {"1": 0.5, "2": 0.5}, slo=0.2) as url:
+        first = await asyncio.gather(*(post(url, request_body()) for _ in range(10)))
         assert Counter(status for status, _, _ in first) == {200: 5, 504: 5}
-        later = Counter([(await post(url, request_body(), headers=budget))[0] for _ in range(30)])
+        later = Counter([(await post(url, request_body()))[0] for _ in range(30)])
         assert later[504] <= 1
         assert models.asked["a.1"] <= 6
         models.gates["a.1"].set()
+
+
+async def test_a_variant_that_is_slow_is_not_at_fault() -> None:
+    """Requests that had little time left are lost to a slow start; those that have more wait where their turn was."""
+    models = Models(gates={"a.1": asyncio.Event()})
+    async with gateway_over(models, {"1": 0.5, "2": 0.5}) as url:
+        waiting = [asyncio.create_task(post(url, request_body())) for _ in range(8)]
+        while models.asked["a.1"] < 4:
+            await asyncio.sleep(0.005)
+        late = await asyncio.gather(
+            *(post(url, request_body(), headers={"Ipa-Remaining-Slo": "0.1"}) for _ in range(2))
+        )
+        assert 504 in [status for status, _, _ in late]
+        assert (await dispatch(url))[1]["1"]["healthy"]
+        models.gates["a.1"].set()
+        assert Counter(told["Ipa-Variants"] for _, _, told in await asyncio.gather(*waiting)) == {
+            "a=light": 4,
+            "a=middle": 4,
+        }
+
+
+async def test_a_request_outlives_any_number_of_faults() -> None:
+    """One that two variants in a row could not serve is answered by the third."""
+    models = Models(answers={"a.1": AWAY, "a.2": DEAD}, ready=set())
+    async with gateway_over(models, {"1": 0.4, "2": 0.4, "3": 0.2}) as url:
+        assert await answered(url, 5) == {"heavy": 5}
+    assert models.asked == {"a.1": 1, "a.2": 1, "a.3": 5}
 
 
 async def test_those_that_wait_for_a_dead_variant_are_sent_to_others() -> None:
@@ -189,7 +215,7 @@ async def test_those_that_wait_for_a_dead_variant_are_sent_to_others() -> None:
 
 
 async def test_a_fault_that_all_share_reaches_the_client() -> None:
-    """A request is sent twice at most; where no other variant is healthy the client learns what is wrong."""
+    """A request is sent to each once; where no other variant is healthy the client learns what is wrong."""
     models = Models(answers={"a.1": AWAY, "a.2": AWAY}, ready=set())
     async with gateway_over(models, {"1": 0.5, "2": 0.5}) as url:
         status, answer, _ = await post(url, request_body())
