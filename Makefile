@@ -48,6 +48,10 @@ ablation: $(STAMP)  ## Simulate the published pipelines with our means one by on
 infadapter: $(STAMP)  ## Simulate InfAdapter's ResNets and loads, against one variant at a time; figures and a report
 	@$(BIN)/ipa-seldon experiment -f profiling/infadapter.yaml --directory reports/infadapter --baseline infadapter $(EXPERIMENTS_ARGS)
 
+sponge: $(STAMP)  ## Simulate Sponge's service over a 4G network, against its baselines; figures and a report
+	@$(BIN)/ipa-seldon experiment -f profiling/sponge-published.yaml --directory reports/sponge-published --baseline sponge $(EXPERIMENTS_ARGS)
+	@$(BIN)/ipa-seldon experiment -f profiling/sponge.yaml --directory reports/sponge --baseline sponge $(EXPERIMENTS_ARGS)
+
 docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
 	$(BIN)/python docs/generate.py
 
@@ -58,4 +62,4 @@ lock: $(STAMP)
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
-.PHONY: help setup models demo test check bench experiments ablation infadapter docs lock
+.PHONY: help setup models demo test check bench experiments ablation infadapter sponge docs lock

@@ -77,7 +77,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
         constraint=_constraint(spec.objective),
         sets=SetSettings(**dict(spec.infadapter)),
         quantum=spec.sets.quantum,
-        sponge=SpongeSettings(**dict(spec.sponge)),
+        sponge=SpongeSettings(**dict(spec.sponge), interval=spec.interval),
     )
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ipa_seldon.algorithms import BY_CAPACITY
+from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -143,6 +143,7 @@ def make_config(path: Path, document: PipelineFile, profiles: Profiles, capaciti
         percentile=spec.slo.percentile,
         max_batch=spec.limits.batch,
         cores=spec.limits.cores,
+        by_deadline=spec.algorithm in BY_DEADLINE,
     )
     if profiles and spec.limits.cores is not None:
         least = sum(min(variant.cores[0] for variant in stage.variants) for stage in stages)
@@ -157,6 +158,13 @@ def slowed_config(config: Config, factor: float) -> Config:
     """The same config on a machine that takes ``factor`` times as long, and so takes that much less load."""
     profiles, capacities = slowed(config.profiles, factor), slowed_capacities(config.capacities, factor)
     return make_config(config.path, config.document, profiles, capacities)
+
+
+def with_algorithm(config: Config, algorithm: str) -> Config:
+    """The same config with another algorithm."""
+    spec = config.spec.model_copy(update={"algorithm": algorithm})
+    document = config.document.model_copy(update={"spec": spec})
+    return make_config(config.path, document, config.profiles, config.capacities)
 
 
 def _at_slo(path: Path, spec: PipelineSpec, capacities: Capacities) -> dict[str, Capacity]:

@@ -31,6 +31,16 @@ class Variant:
     core_rate: float = 0.0
     points: Mapping[tuple[int, int], float] = field(default_factory=dict, hash=False)
 
+    def has_latency(self, cores: int, batch: int) -> bool:
+        """Whether ``latency`` knows every batch of up to ``batch`` requests on ``cores`` cores."""
+        if cores in self.cores:
+            return True
+        try:
+            # What a model says is linear in the batch: between two sizes that it knows it knows all.
+            return all(self.latency(cores, size) > 0 for size in (1, batch))
+        except KeyError:
+            return False
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -58,7 +68,8 @@ class Stage:
 @dataclass(frozen=True)
 class Pipeline:
     """Stages in topological order (parents first), edges (parent, child), the end-to-end ``slo`` in seconds at
-    ``percentile``; ``cores`` is the budget of the whole pipeline (None: unlimited).
+    ``percentile``; ``cores`` is the budget of the whole pipeline (None: unlimited). ``by_deadline``: each request has a
+    deadline of its own, by which queues of Triton go and which observations tell.
     """
 
     name: str
@@ -68,6 +79,7 @@ class Pipeline:
     percentile: float = 99.0
     max_batch: int = 8
     cores: int | None = None
+    by_deadline: bool = False
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError if there is none."""

@@ -18,6 +18,11 @@ HELD_BACK = 2.0
 their mean: with the mean itself every second request that leaves a full queue at the last moment would be late, having
 cost as much as one in time."""
 
+HELD_BACK_BY_DEADLINE = 1.0
+"""The same where an algorithm by deadlines plans to serve requests at the last moment: no more than the service times
+themselves, or what it counts on as served in time would be given up.
+"""
+
 LET_IN = 2
 """Batches per replica that a gateway lets into a stage: one runs, one stands ready, so that no replica is ever idle."""
 

@@ -188,13 +188,15 @@ class SetsSpec(Document):
 
 class SpongeSpec(Document):
     """What ``algorithm: sponge`` runs: one ``variant`` (null: the stage's only one) in a pod on up to ``cores``, with
-    the least cores + batch_weight * batch that keeps every deadline. Of ``sponge-hv``, which runs several, a replica
-    goes once ``scale_down_after`` decisions in a row had no use for it.
+    the least cores + batch_weight * batch that keeps every deadline, also when more requests than forecast arrive until
+    the next decision: by ``burst`` standard deviations of a Poisson count. Of ``sponge-hv``, which runs several, a
+    replica goes once ``scale_down_after`` decisions in a row had no use for it.
     """
 
     variant: Name | None = None
     cores: Count = 16
     batch_weight: Weight = 0.001
+    burst: Weight = 2.0
     scale_down_after: Count = 30
 
 

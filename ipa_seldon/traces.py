@@ -1,4 +1,4 @@
-"""Load traces from files: requests per second at 1 Hz."""
+"""Traces from files, at 1 Hz: the requests per second of a load, the bytes per second of a network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.simulation.network import PATTERNS, Network, pattern_bandwidth, sizes_of
 from ipa_seldon.simulation.workload import Floats, pattern_rates, scaled
 
-SECOND, RATE = "second", "rps"
+SECOND, RATE, BANDWIDTH = "second", "rps", "bytes_per_second"
 PATTERN_SECONDS = 180
 LONGEST_JUMP = 86_400  # seconds: a larger one is a typing error, not a gap
 
@@ -25,11 +26,13 @@ def read_trace(path: str | Path) -> list[float]:
     ignored); either may be xz-compressed (``.xz``). A second that a CSV skips is 0, as a hole in a plain trace is.
     Raises ConfigError naming file and line.
     """
-    lines = _text(Path(path)).rstrip().splitlines()
-    if not lines:
-        raise ConfigError(f"{path}: the trace is empty; accepted: one number a line, or CSV with '{SECOND},{RATE}'")
+    lines = _lines(path, f"one number a line, or CSV with '{SECOND},{RATE}'")
     if "," in lines[0]:
-        return _from_csv(str(path), lines)
+        seconds, values = _from_csv(path, lines, RATE)
+        rates = [0.0] * (seconds[-1] + 1)
+        for second, value in zip(seconds, values, strict=True):
+            rates[second] = value
+        return rates
     return [_number(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
 
 
@@ -39,6 +42,28 @@ def window(rates: Sequence[float], start: float, duration: float | None) -> Floa
     if first >= len(rates):
         raise ConfigError(f"start: {start:g}: accepted: below the {len(rates)} seconds of the trace")
     return np.array(rates[first : None if duration is None else first + max(1, round(duration))])
+
+
+def read_bandwidth(path: str | Path) -> Floats:
+    """Bytes/s of each second of a network trace, shape (n,), oldest first, all finite and >= 0.
+
+    CSV with a header naming the columns ``second`` and ``bytes_per_second`` (others are ignored); may be xz-compressed
+    (``.xz``). A second that is skipped is as the one before it. Raises ConfigError naming file and line.
+    """
+    seconds, values = _from_csv(path, _lines(path, f"CSV with '{SECOND},{BANDWIDTH}'"), BANDWIDTH)
+    return np.repeat(values, np.diff([*seconds, seconds[-1] + 1]))
+
+
+def read_network(source: str | None, size: str | None, duration: int, seed: int) -> Network | None:
+    """The network that requests of ``size`` pass (see sizes_of): a trace's where ``source`` is a file, ``duration``
+    seconds of a pattern's where it is a name; None where neither is given. ConfigError for one without the other.
+    """
+    if (source is None) != (size is None):
+        raise ConfigError("network: accepted: --network and --size together")
+    if source is None or size is None:
+        return None
+    named = source in PATTERNS or not Path(source).exists()
+    return Network(pattern_bandwidth(source, duration, seed) if named else read_bandwidth(source), sizes_of(size))
 
 
 def load_rates(
@@ -67,30 +92,40 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: not a text trace, plain or xz-compressed: {error}") from error
 
 
-def _from_csv(path: str, lines: list[str]) -> list[float]:
+def _lines(path: str | Path, accepted: str) -> list[str]:
+    """The lines of a trace, at least one."""
+    lines = _text(Path(path)).rstrip().splitlines()
+    if not lines:
+        raise ConfigError(f"{path}: the trace is empty; accepted: {accepted}")
+    return lines
+
+
+def _from_csv(path: str | Path, lines: list[str], column: str) -> tuple[list[int], list[float]]:
+    """The seconds of the rows, from 0 on, and what ``column`` has in each; at least one row."""
     rows = csv.reader(lines)
     header = [name.strip() for name in next(rows)]
-    if SECOND not in header or RATE not in header:
+    if SECOND not in header or column not in header:
         raise ConfigError(
-            f"{path}, line 1: columns {', '.join(header)}; accepted: a header with '{SECOND}' and '{RATE}'"
+            f"{path}, line 1: columns {', '.join(header)}; accepted: a header with '{SECOND}' and '{column}'"
         )
-    second_at, rate_at = header.index(SECOND), header.index(RATE)
-    rates: list[float] = []
+    second_at, value_at = header.index(SECOND), header.index(column)
+    seconds: list[int] = []
+    values: list[float] = []
     previous = None
     for number, row in enumerate(rows, start=2):
         place = f"{path}, line {number}"
-        if len(row) <= max(second_at, rate_at):
+        if len(row) <= max(second_at, value_at):
             raise ConfigError(f"{place}: {len(row)} columns; accepted: {len(header)}, as in the header")
-        second = _number(place, row[second_at])
+        second = _number(f"{place}, {SECOND}", row[second_at])
         step = 1.0 if previous is None else second - previous
         if not (step >= 1 and step == int(step) and step <= LONGEST_JUMP):
             raise ConfigError(f"{place}: {SECOND} {row[second_at]!r}; accepted: whole seconds, rising, within a day")
-        rates.extend([0.0] * (int(step) - 1))
-        rates.append(_number(place, row[rate_at]))
+        seconds.append(seconds[-1] + int(step) if seconds else 0)
+        values.append(_number(f"{place}, {column}", row[value_at]))
         previous = second
-    if not rates:
+    if not values:
         raise ConfigError(f"{path}: the trace has a header but no rows")
-    return rates
+    return seconds, values
 
 
 def _number(place: str, text: str) -> float:

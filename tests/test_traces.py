@@ -5,10 +5,14 @@ from __future__ import annotations
 import lzma
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.traces import read_trace, window
+from ipa_seldon.simulation.network import DEVIATION, LEAST, MEAN, MEMORY, MOST, SLOW, pattern_bandwidth, sizes_of
+from ipa_seldon.traces import read_bandwidth, read_network, read_trace, window
+
+BUS = Path(__file__).parents[1] / "../shared/data/network/4g-bus.csv"
 
 
 def test_one_number_a_line(tmp_path: Path) -> None:
@@ -82,3 +86,62 @@ def test_a_window_of_a_trace() -> None:
     assert window(trace, 8.0, 60.0).tolist() == [8.0, 9.0]
     with pytest.raises(ConfigError, match="start: 10: accepted: below the 10 seconds of the trace"):
         window(trace, 10.0, 1.0)
+
+
+def test_a_bandwidth_holds_until_the_next_row(tmp_path: Path) -> None:
+    """Columns are found by name; a second that is skipped is as the one before it; the first row is second 0."""
+    trace = tmp_path / "network.csv"
+    trace.write_text("bytes_per_second,note,second\n5e6,x,7\n0,y,8\n3.5,z,11\n1,,12\n")
+    assert read_bandwidth(trace).tolist() == [5e6, 0.0, 0.0, 0.0, 3.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ": the trace is empty; accepted: CSV with 'second,bytes_per_second'"),
+        ("1\n2\n", ", line 1: columns 1; accepted: a header with 'second' and 'bytes_per_second'"),
+        ("second,rps\n0,1\n", ", line 1: columns second, rps; accepted: a header with"),
+        ("second,bytes_per_second\n", ": the trace has a header but no rows"),
+        ("second,bytes_per_second\n0,1\n1,fast\n", ", line 3, bytes_per_second: 'fast'; accepted: a number >= 0"),
+        ("second,bytes_per_second\n0,1\n1,-1\n", ", line 3, bytes_per_second: '-1'; accepted: a number >= 0"),
+        ("second,bytes_per_second\nzero,1\n", ", line 2, second: 'zero'; accepted: a number >= 0"),
+        ("second,bytes_per_second\n3,1\n2,1\n", ", line 3: second '2'; accepted: whole seconds, rising"),
+    ],
+)
+def test_a_wrong_network_trace_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """One line with the file, the line, the column, what it has and what is accepted."""
+    trace = tmp_path / "network.csv"
+    trace.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_bandwidth(trace)
+    assert str(caught.value).startswith(f"{trace}{said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_is_a_file_or_a_pattern(tmp_path: Path) -> None:
+    """A file is read, a name is a pattern as long as the load, nothing is none; the sizes come along."""
+    trace = tmp_path / "network.csv"
+    trace.write_text("second,bytes_per_second\n0,5000000\n")
+    of_file, of_pattern = (read_network(source, "1KB-2KB", 90, 3) for source in (str(trace), "4g-bus"))
+    assert of_file is not None
+    assert of_pattern is not None
+    assert of_file.bandwidth.tolist() == [5e6]
+    assert np.array_equal(of_pattern.bandwidth, pattern_bandwidth("4g-bus", 90, 3))
+    assert of_file.sizes == of_pattern.sizes == sizes_of("1KB-2KB")
+    assert read_network(None, None, 90, 3) is None
+    with pytest.raises(ConfigError, match=r"'/nowhere.csv': accepted: a CSV file .* or one of 4g-bus"):
+        read_network("/nowhere.csv", "1KB", 90, 3)
+
+
+def test_the_statistics_of_the_bus_are_those_of_its_trace() -> None:
+    """What the patterns are made of is what the trace has, and its distribution close to normal, as is stated."""
+    if not BUS.exists():
+        pytest.skip(f"{BUS} is not there")
+    bandwidth = read_bandwidth(BUS)
+    found = (bandwidth.mean(), bandwidth.std(), bandwidth.min(), bandwidth.max())
+    assert found == pytest.approx((MEAN, DEVIATION, LEAST, MOST), rel=5e-4)
+    standard = (bandwidth - MEAN) / DEVIATION
+    assert [np.mean(standard**3), np.mean(standard**4)] == pytest.approx([0.31, 2.8], abs=0.03)
+    lags = np.arange(1, 21)
+    correlations = np.array([np.sum(standard[:-lag] * standard[lag:]) / np.sum(standard**2) for lag in lags])
+    assert np.abs(correlations - SLOW * MEMORY**lags).mean() < 0.05

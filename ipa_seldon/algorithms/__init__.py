@@ -41,6 +41,9 @@ Sponge answers what is queued, of which a wrapper that keeps a plan knows nothin
 BY_CAPACITY = frozenset({"infadapter", "vpa", "vpa+", "model-switching"})
 """Algorithms that decide by the capacities of variants, and need no profile of batches."""
 
+BY_DEADLINE = frozenset({"sponge", "sponge-hv", "sponge-published"})
+"""Algorithms that decide by what queued requests have left: Triton's queues go by deadlines, cores change in place."""
+
 Peak = Literal["ignored", "within-budget"]
 """Whether the pods of both sides of a transition must fit the budget of a set together."""
 
@@ -86,13 +89,17 @@ class SetSettings:
 @dataclass(frozen=True)
 class SpongeSettings:
     """Sponge's objective ``cores + batch_weight * batch``, for one ``variant`` of the stage (None: the only one), on
-    pods of up to ``cores``. A replica goes once ``scale_down_after`` decisions in a row had no use for it.
+    pods of up to ``cores``. Before the next decision, in ``interval`` seconds, as many requests more than forecast may
+    arrive as ``burst`` standard deviations of a Poisson count. A replica goes once ``scale_down_after`` decisions in a
+    row had no use for it.
     """
 
     variant: str | None = None
     cores: int = 16
     batch_weight: float = 0.001
+    burst: float = 2.0
     scale_down_after: int = 30
+    interval: float = 1.0
 
 
 @dataclass(frozen=True)

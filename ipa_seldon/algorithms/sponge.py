@@ -9,8 +9,12 @@ cores, served earliest deadline first, a plan keeps every deadline when
    ``(floor(before / (n b)) + 1) * l(b, c)`` seconds from now. The batch under way is taken to end at once: what
    it delays the next decision sees, and to count it whole would cost cores in every one.
 2. *a request that arrives* ends in time: within B it sees the batch under way, whatever is queued with less time left,
-   and its own, which is also the longest that a batch may wait to fill: ``(1 + floor(before / (n b)) + 1) * l <= B``.
-3. *the load* is carried: ``n * h(b, c) >= lambda``.
+   and its own: ``(1 + floor(before / (n b)) + 1) * l <= B``.
+3. *a burst* until the next decision, T seconds from now, is served in time: a request that arrives with the last of it
+   has those before it that are queued with less time left, and ``lambda T + burst * sqrt(lambda T)`` that have arrived,
+   as many more than forecast as ``burst`` standard deviations of a Poisson count, and ends within T + B. What comes
+   later the next decision sees.
+4. *the load* is carried: ``n * h(b, c) >= lambda``.
 
 What must have ended by a moment grows in steps at the queue's deadlines, and between them no faster than a plan that
 carries the load serves, so that other moments need no check. (Batches that leave part-filled may still make an arrival
@@ -94,6 +98,9 @@ class Sponge:
     ConfigError as by ``prepare``.
     """
 
+    arrivals: tuple[str, ...] = ("slo", "burst")
+    """What the last requests of a problem stand for."""
+
     def __init__(
         self, pipeline: Pipeline, settings: Settings, replicas: int = 1, cores: Sequence[int] | None = None
     ) -> None:
@@ -115,7 +122,7 @@ class Sponge:
         kept = (self._found(demand, pods, least) if least > needed else None) or found
         others = kept.places[kept.problem.feasible][1:]
         why = {
-            "binding": _binding(kept.problem, kept.choice - 1) if kept.choice else "none",
+            "binding": self._binding(kept.problem, kept.choice - 1) if kept.choice else "none",
             "runner_up": plan_to_json(self._plan(int(others[0]))) if len(others) else None,
             **_queued(demand),
         }
@@ -151,17 +158,22 @@ class Sponge:
         return Pods(replicas, min(max(1, observation.ready.get(self.stage.name, replicas)), replicas))
 
     def _problem(self, demand: Demand, options: Options, ready: int) -> Deadlines:
-        """The choice among ``options`` where ``ready`` replicas serve; arrivals are the last request."""
+        """The choice among ``options`` where ``ready`` replicas serve; the last requests are those that arrive now and
+        at the next decision.
+        """
         queue, slots = demand.queue, np.minimum(options.replicas, ready) * options.batch
         overtaking = np.ceil(demand.load * np.maximum(0.0, queue - demand.least) - 1e-9)
+        due = demand.least + np.array([0.0, self.settings.sponge.interval])
+        meanwhile = demand.load * (due - demand.least)
+        burst = np.ceil(meanwhile + self.settings.sponge.burst * np.sqrt(meanwhile) - 1e-9)
         return Deadlines(
             latency=options.latency,
             slots=slots,
             capacity=slots / options.latency,
             load=demand.load,
-            ahead=np.append(np.arange(len(queue)) + overtaking, np.searchsorted(queue, demand.least, side="right")),
-            lead=np.append(np.zeros(len(queue)), 1.0),
-            due=np.append(queue, demand.least),
+            ahead=np.append(np.arange(len(queue)) + overtaking, np.searchsorted(queue, due, side="right") + burst),
+            lead=np.repeat([0.0, 1.0], [len(queue), len(due)]),
+            due=np.append(queue, due),
         )
 
     def _found(self, demand: Demand, pods: Pods, least: int) -> Found | None:
@@ -187,7 +199,7 @@ class Sponge:
             words.append(f"past saving: {demand.hopeless}")
         if replicas > pods.ready:
             words.append(f"ready: {pods.ready} of {replicas} replicas")
-        why = {"binding": _binding(self._problem_at(int(places[best]), demand, pods.ready), 0), "runner_up": None}
+        why = {"binding": self._binding(self._problem_at(int(places[best]), demand, pods.ready), 0), "runner_up": None}
         return replace(price, status=Status.DEGRADED, reason="; ".join(words), why={**why, **_queued(demand)})
 
     def _enough(self, demand: Demand, running: int) -> int:
@@ -232,24 +244,50 @@ class Sponge:
         """
         problem, options = self._problem_at(place, demand, ready), self.options
         cost = int(options.replicas[place] * options.cores[place])
-        reason = _broken_promise(problem)
+        reason = self._broken_promise(problem)
         return Proposal(
             plan=self._plan(place),
             status=Status.DEGRADED if reason else Status.OPTIMAL,
             objective=-(cost + self.settings.sponge.batch_weight * float(options.batch[place])),
             accuracy=self.variant.accuracy,
             cost=cost,
-            latency=float(problem.ends(0)[-1]),
+            latency=float(problem.ends(0)[-len(self.arrivals)]),
             served=float(options.replicas[place] * options.batch[place] / options.latency[place]) / self.stage.rate,
             solver=self.settings.solver.name,
             reason=reason,
         )
+
+    def _binding(self, problem: Deadlines, option: int) -> str:
+        """What an option violates first: the deadlines of the ``queue``, those of ``arrivals``, or the ``load``, which
+        goes before bursts on top of it.
+        """
+        missed = problem.missed(option)
+        place = int(missed[0]) - (len(problem.due) - len(self.arrivals)) if len(missed) else len(self.arrivals)
+        if place < 0:
+            return "queue"
+        late = self.arrivals[place] if place < len(self.arrivals) else "load"
+        return "load" if late == "burst" and not problem.carrying[option] else late
+
+    def _broken_promise(self, problem: Deadlines) -> str:
+        """The promise that the only option of a problem breaks, in words; empty when it keeps all."""
+        if problem.feasible[0]:
+            return ""
+        name, queued = self._binding(problem, 0), len(problem.due) - len(self.arrivals)
+        if name == "queue":
+            return f"{int((problem.missed(0) < queued).sum())} queued requests end late"
+        if name == "load":
+            return f"{problem.capacity[0]:.4g} of {problem.load:.4g} requests/s are carried"
+        place = queued + self.arrivals.index(name)
+        who = "arrivals take" if name == "slo" else "a burst until the next decision takes"
+        return f"{who} {problem.ends(0)[place]:.4g} s of {problem.due[place]:.4g} s"
 
 
 class Published(Sponge):
     """The authors' loop: the first plan that carries the load and has ``ceil(lambda / b) * l(b, c) + cl_max`` within
     ``0.9 * SLO``, where cl_max is the largest network latency of late; whatever is queued.
     """
+
+    arrivals = ("slo",)
 
     def _problem(self, demand: Demand, options: Options, ready: int) -> Deadlines:
         """The choice among ``options``: a second's arrivals are all there is."""
@@ -265,23 +303,3 @@ class Published(Sponge):
 
 def _queued(demand: Demand) -> dict[str, int]:
     return {"queued": len(demand.queue) + demand.hopeless, "hopeless": demand.hopeless}
-
-
-def _binding(problem: Deadlines, option: int) -> str:
-    """What an option violates first: the deadlines of the ``queue``, those of arrivals (``slo``), or the ``load``."""
-    missed = problem.missed(option)
-    if not len(missed):
-        return "load"
-    return "queue" if missed[0] < len(problem.due) - 1 else "slo"
-
-
-def _broken_promise(problem: Deadlines) -> str:
-    """The promise that the only option of a problem breaks, in words; empty when it keeps all."""
-    if problem.feasible[0]:
-        return ""
-    name = _binding(problem, 0)
-    if name == "queue":
-        return f"{int((problem.missed(0) < len(problem.due) - 1).sum())} queued requests end late"
-    if name == "slo":
-        return f"arrivals take {problem.ends(0)[-1]:.4g} s of {problem.due[-1]:.4g} s"
-    return f"{problem.capacity[0]:.4g} of {problem.load:.4g} requests/s are carried"

@@ -128,6 +128,9 @@ def _say_missing_traces(read: Experiment, runs: Sequence[Run]) -> None:
         spec = read.document.spec.loads[load]
         if spec.trace and read.trace(load) is None:
             click.echo(f"load {load}: {spec.trace} is not there; the pattern {spec.pattern} instead", err=True)
+        network = spec.network
+        if network and network.trace and read.network_trace(load) is None:
+            click.echo(f"load {load}: {network.trace} is not there; the pattern {network.pattern} instead", err=True)
 
 
 def _complete(place: ExperimentDirectory, runs: Sequence[Run], missing: Sequence[Run], jobs: int) -> list[Finished]:
@@ -211,17 +214,18 @@ def _estimate(found: Any) -> dict[str, float | None]:
 
 
 def _print_summaries(cells: Sequence[Summary]) -> None:
-    from ipa_seldon.experiments.words import SHOWN, estimate_words
+    from ipa_seldon.experiments.words import estimate_words, shown
 
+    keys = shown(cells)
     rows = [
         (
             *vars(cell.cell).values(),
             str(cell.seeds),
-            *(estimate_words(key, cell.figures.get(key)) for key in SHOWN),
+            *(estimate_words(key, cell.figures.get(key)) for key in keys),
         )
         for cell in cells
     ]
-    _print("mean ± 95 % confidence over seeds", ("seeds", *SHOWN), rows)
+    _print("mean ± 95 % confidence over seeds", ("seeds", *keys), rows)
 
 
 def _print_comparisons(compared: Sequence[Comparison], baseline: str) -> None:

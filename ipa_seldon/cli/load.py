@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ipa_seldon.cli.options import Seconds
+from ipa_seldon.cli.options import Seconds, network_options
 from ipa_seldon.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipa_seldon.loadgen import Payload, RequestRecord
+    from ipa_seldon.loadgen.sender import Sender
     from ipa_seldon.simulation.workload import Floats
 
 LEAD = 0.5
@@ -23,12 +26,13 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 
 @click.command()
 @click.option("--url", required=True, help="The gateway, http://host:port.")
-@click.option("--pattern", help="steady-low, steady-high, bursty, fluctuating, ramp or diurnal.")
+@click.option("--pattern", help="constant, steady-low, steady-high, bursty, fluctuating, ramp or diurnal.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Requests per second: CSV second,rps or one a line.")
 @click.option("--duration", type=Seconds(), help="How long.  [default: the whole trace; a pattern: 180 s]")
 @click.option("--scale", type=POSITIVE, help="Requests/s at a pattern's peak; multiplies a trace.  [default: 1]")
 @click.option("--damping", type=POSITIVE, default=1.0, show_default=True, help="Divides the load.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of load, arrivals and images.")
+@network_options
 @click.option("--slo", type=Seconds(), help="End-to-end SLO.  [default: what the gateway announces]")
 @click.option("--start-at", type=float, metavar="EPOCH", help="When the load begins.  [default: at once]")
 @click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Different images to send.")
@@ -45,22 +49,27 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 def load(url: str, slo: float | None, start_at: float | None, records: Path | None, output: str, **shape: Any) -> None:
     """Send an open-loop load of images with known text to a gateway: exactly one of --pattern and --trace.
 
-    Requests leave as a Poisson process, whether or not earlier ones were answered. Ctrl-C ends it early and keeps what
-    was measured.
+    Requests leave as a Poisson process, whether or not earlier ones were answered. With --network and --size each is
+    sent when it would be over that network, with what is left of its SLO; its latency counts from its client on. Ctrl-C
+    ends it early and keeps what was measured.
     """
     import asyncio
+    from functools import partial
 
     from ipa_seldon.loadgen.records import summary
-    from ipa_seldon.loadgen.sender import Target, announced_slo
+    from ipa_seldon.loadgen.sender import Sender, Target, announced_slo
     from ipa_seldon.simulation.workload import poisson_arrivals
-    from ipa_seldon.traces import load_rates
+    from ipa_seldon.traces import load_rates, read_network
 
-    times = poisson_arrivals(load_rates(**{key: shape[key] for key in _RATE_KEYS}), shape["seed"])
+    rates = load_rates(**{key: shape[key] for key in _RATE_KEYS})
+    network = read_network(shape["network"], shape["size"], len(rates), shape["seed"])
+    times = poisson_arrivals(rates, shape["seed"])
+    transfers = network.transfers(times, shape["seed"]) if network else None
     payloads = payloads_of(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)), shape["tensor"])
     target = Target(url, slo or asyncio.run(announced_slo(url)))
     with ExitStack() as stack:
         stream = stack.enter_context(_open(records)) if records else None
-        sent = asyncio.run(_send(target, payloads, times, start_at, stream))
+        sent = asyncio.run(_send(partial(Sender, target, payloads), times, transfers, start_at, stream))
     figures = summary(sent)
     if output == "json":
         click.echo(json.dumps(figures, indent=2))
@@ -93,9 +102,13 @@ def _open(records: Path) -> TextIO:
 
 
 async def _send(
-    target: Any, payloads: list[Payload], times: Floats, start_at: float | None, stream: TextIO | None
+    sender: Callable[[Callable[[RequestRecord], None]], Sender],
+    times: Floats,
+    transfers: Floats | None,
+    start_at: float | None,
+    stream: TextIO | None,
 ) -> list[RequestRecord]:
-    """Every request's record, each written to ``stream`` as it ends."""
+    """Every request's record, each written to ``stream`` as it ends; ``sender`` sends for one that keeps records."""
     import asyncio
     import signal
     import time
@@ -104,7 +117,6 @@ async def _send(
     from rich.progress import Progress
 
     from ipa_seldon.loadgen.records import line_of
-    from ipa_seldon.loadgen.sender import Sender
 
     stop, records = asyncio.Event(), []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -120,7 +132,8 @@ async def _send(
                 stream.write(line_of(record) + "\n")
 
         start = time.time() + LEAD if start_at is None else start_at
-        await Sender(target, payloads, keep).send((start + times).tolist(), stop)
+        on_network = None if transfers is None else transfers.tolist()
+        await sender(keep).send((start + times).tolist(), stop, on_network)
     return records
 
 
@@ -134,6 +147,7 @@ def _print_table(figures: dict[str, Any]) -> None:
         **{name: str(figures[name]) for name in ("requests", "completed", "late", "dropped", "failed")},
         "SLO violations": f"{figures['violation_ratio']:.2%}",
         **{f"latency {name}": "-" if value is None else f"{value * 1000:.0f} ms" for name, value in latency.items()},
+        **{f"network {name}": f"{value * 1000:.0f} ms" for name, value in figures.get("network", {}).items()},
         "lines read exactly": "-" if figures["accuracy"] is None else f"{figures['accuracy']:.1%}",
         "started late": f"{late['count']} (longest {late['longest'] * 1000:.0f} ms)" if late["count"] else "0",
     }

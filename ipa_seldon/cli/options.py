@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -86,6 +87,12 @@ class Budgets(click.ParamType[tuple[float, ...]]):
                 self.fail(f"{part!r}: accepted: seconds, or a duration such as 250ms", param, ctx)
             budgets.append(seconds)
         return tuple(budgets)
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The network that requests pass before they come to the server, and their sizes, which go by it."""
+    command = click.option("--size", help="Of requests: 200KB, 100KB-500KB, or several, 200KB:3,500KB:1.")(command)
+    return click.option("--network", help="4g-bus, 4g-foot, 4g-static or a CSV file: second,bytes_per_second.")(command)
 
 
 def echo(document: dict[str, Any], output: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ipa_seldon.algorithms import ALGORITHMS
-from ipa_seldon.cli.options import Finite, Seconds
+from ipa_seldon.cli.options import Finite, Seconds, network_options
 from ipa_seldon.errors import ConfigError
 
 POSITIVE = Finite(min=0, min_open=True)
@@ -20,14 +20,16 @@ POSITIVE = Finite(min=0, min_open=True)
 @click.command()
 @click.option("-f", "--file", "path", required=True, type=click.Path(path_type=Path), help="Pipeline file.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Requests per second: CSV second,rps or one a line.")
-@click.option("--pattern", help="steady-low, steady-high, bursty, fluctuating, ramp or diurnal.")
+@click.option("--pattern", help="constant, steady-low, steady-high, bursty, fluctuating, ramp or diurnal.")
 @click.option("--duration", type=Seconds(), help="How long.  [default: the whole trace; a pattern: 20 minutes]")
 @click.option("--scale", type=POSITIVE, help="Requests/s at a pattern's peak (20); multiplies a trace (1).")
 @click.option("--damping", type=POSITIVE, default=1.0, show_default=True, help="Divides the load.")
+@network_options
 @click.option("--algorithm", help=f"{', '.join(ALGORITHMS)}, or module:attribute.  [default: the file's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the load and serving it.")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Runs, a seed more each.")
 @click.option("--startup", type=Finite(min=0), default=0.0, show_default=True, help="Seconds a replica takes.")
+@click.option("--resize", type=Finite(min=0), help="Seconds in which cores change in place.  [default: see above]")
 @click.option("--drop", type=click.Choice(["hopeless", "expired", "none"]), default="hopeless", show_default=True)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output: str, **options: Any) -> None:
@@ -36,13 +38,15 @@ def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output:
     The very controller, forecaster and algorithm run, on a discrete-event simulation of queues, batches, replicas, and
     switches. Requests that are late or dropped are violations. --drop says which leave a queue: those that can no
     longer make the SLO, those that have missed it, or none. A replica takes its variant's load_time and --startup to be
-    ready; replicas that start or drain count as cost. With --repeats the means and their 95 % confidence intervals
-    follow.
+    ready; its cores change where it is in 0.1 s with an algorithm by deadlines (sponge), and with any where --resize is
+    given, elsewhere another takes its place. What starts, grows or drains counts as cost. With --network and --size
+    requests come later and have a deadline each: what the network left of the SLO; latencies count from when they come.
+    With --repeats the means and their 95 % confidence intervals follow.
     """
     from ipa_seldon.config import read_config
     from ipa_seldon.experiments.simulate import Scenario, repeated
     from ipa_seldon.simulation.physics import Drop, Physics
-    from ipa_seldon.traces import load_rates
+    from ipa_seldon.traces import load_rates, read_network
 
     if repeats > 1 and find_spec("scipy") is None:
         raise ConfigError("--repeats needs the package scipy: pip install 'ipa-seldon[experiments]'")
@@ -50,8 +54,10 @@ def simulate(path: Path, algorithm: str | None, seed: int, repeats: int, output:
     if shape["trace"] is None:
         shape |= {"duration": shape["duration"] or 1200.0, "scale": shape["scale"] or 20.0}
     config = read_config(path)
-    physics = Physics(Drop(options["drop"]), options["startup"])
-    runs = repeated(Scenario(config, load_rates(**shape, seed=seed), seed, algorithm, physics), repeats)
+    physics = Physics(Drop(options["drop"]), options["startup"], resize=options["resize"])
+    rates = load_rates(**shape, seed=seed)
+    network = read_network(options["network"], options["size"], len(rates), seed)
+    runs = repeated(Scenario(config, rates, seed, algorithm, physics, network), repeats)
     document: dict[str, Any] = dict(runs[0])
     estimates = _estimates(runs) if repeats > 1 else None
     if estimates:

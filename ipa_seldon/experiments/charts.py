@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from ipa_seldon.experiments.decision_times import DecisionTime
 from ipa_seldon.experiments.figures import SOLVER_LOOK, slices
-from ipa_seldon.experiments.scenes import ACCURACY, COST, VIOLATIONS, Scene, known, reach
+from ipa_seldon.experiments.scenes import ACCURACY, COST, VIOLATIONS, Scene, known, panels, reach
 from ipa_seldon.reports.charts import MUTED, Chart, Steps, chart, draw_steps, dress
 
 
@@ -63,33 +63,31 @@ def violations(pipeline: str, scenes: Sequence[Scene], colours: Mapping[str, str
 
 
 def over_time(scene: Scene, colours: Mapping[str, str]) -> Chart:
-    """Load, p99, accuracy loss and cost of every method over time."""
-    plot = make_subplots(4, 1, shared_xaxes=True, vertical_spacing=0.03, row_heights=[1, 2, 2, 2])
-    end = max((len(frame) for frame in scene.series.values()), default=0)
+    """What every method does over time, in ``panels``."""
+    shown = panels(scene)
+    heights = [panel.height for panel in shown]
+    plot = make_subplots(len(shown), 1, shared_xaxes=True, vertical_spacing=0.03, row_heights=heights)
+    legend = next(row for row, panel in enumerate(shown, start=1) if not panel.shared)
     for order, (method, frame) in enumerate(scene.series.items()):
-        if method == next(iter(scene.series)):  # the same arrivals for every method
-            look = {"name": "load", "showlegend": False, "line": {"color": MUTED, "width": 1}, "mode": "lines"}
-            plot.add_scatter(x=frame["second"].tolist(), y=frame["rps"].tolist(), **look, row=1, col=1)
-        for axis, column, width in (("2", "p99", 0.8), ("3", "loss", 1.8), ("4", "cores", 1.8)):
-            panel = go.Figure()
-            look = {"color": colours[method], "width": width}
-            draw_steps(panel, _steps(frame, column), escape(method), look, zorder=-order)
-            placed = {
-                "xaxis": f"x{axis}",
-                "yaxis": f"y{axis}",
-                "legendgroup": escape(method),
-                "showlegend": axis == "2",
-            }
-            plot.add_trace(panel.data[0].update(placed))
-    dress(plot, 640, "", end=float(end))
-    plot.update_xaxes(title={"text": "time (s)"}, row=4)
-    for row, title in enumerate(("load (rps)", "p99 (s)", "accuracy loss", "cost (cores)"), start=1):
-        plot.update_yaxes(title={"text": title}, rangemode="tozero", row=row)
+        for row, panel in enumerate(shown, start=1):
+            if panel.shared and order:
+                continue
+            drawn = go.Figure()
+            if panel.shared:
+                draw_steps(drawn, _steps(frame, panel.column), panel.title, {"color": MUTED, "width": 1})
+            else:
+                look = {"color": colours[method], "width": 0.8 if panel.noisy else 1.8}
+                draw_steps(drawn, _steps(frame, panel.column), escape(method), look, zorder=-order)
+                drawn.update_traces(legendgroup=escape(method))
+            plot.add_trace(drawn.data[0].update(xaxis=f"x{row}", yaxis=f"y{row}", showlegend=row == legend))
+    end = max((len(frame) for frame in scene.series.values()), default=0)
+    dress(plot, 150 + 70 * sum(heights), "", end=float(end))
+    plot.update_xaxes(title={"text": "time (s)"}, row=len(shown))
+    for row, panel in enumerate(shown, start=1):
+        plot.update_yaxes(title={"text": panel.title}, rangemode="tozero", row=row)
     name = f"time-{scene.pipeline}-{scene.load}"
-    caption = (
-        "One run, of the first seed: what arrived, the 99th percentile of what was answered in a second, how much less "
-        "accurate the plan in force is than the most accurate variants, and the cores that are held."
-    )
+    *first, last = (panel.words for panel in shown)
+    caption = f"One run, of the first seed: {', '.join(first)}, and {last}."
     return chart(name, f"{scene.pipeline}, {scene.load}: over time", caption, plot)
 
 

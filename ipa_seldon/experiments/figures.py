@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ipa_seldon.experiments.decision_times import DecisionTime
-from ipa_seldon.experiments.scenes import ACCURACY, COST, VIOLATIONS, Scene, known, reach
+from ipa_seldon.experiments.scenes import ACCURACY, COST, VIOLATIONS, Scene, known, panels, reach
 from ipa_seldon.reports.charts import BLUE, GRID, INK, MUTED, RED
 
 # Text stays text: it can be searched for, and needs no font of ours. A fixed salt makes equal figures equal files.
@@ -40,15 +40,16 @@ SOLVER_LOOK = {"published": (MUTED, "IPA, published"), "highs": (RED, "ours, HiG
 
 
 def draw_scene(scene: Scene, colours: Mapping[str, str], directory: Path) -> None:
-    """One pipeline under one load: load, p99, accuracy loss and cost of every method over time, its violations, and
-    where it lies between accuracy and cost; to ``<pipeline>-<load>.svg`` and ``.png``.
+    """One pipeline under one load: every method over time, in ``panels``, its violations, and where it lies between
+    accuracy and cost; to ``<pipeline>-<load>.svg`` and ``.png``.
     """
+    heights = [panel.height for panel in panels(scene)]
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 7.4), layout="constrained")
+        figure = Figure(figsize=(11, 1.8 + 0.8 * sum(heights)), layout="constrained")
         figure.suptitle(f"{scene.pipeline}, {scene.load}", x=0.01, ha="left", fontweight="bold")
         halves: Any = figure.subfigures(1, 2, width_ratios=[2, 1])
         left, right = halves
-        _draw_over_time(left.subplots(4, 1, sharex=True, height_ratios=[1, 2, 2, 2]), scene, colours)
+        _draw_over_time(left.subplots(len(heights), 1, sharex=True, height_ratios=heights), scene, colours)
         bars, plane = right.subplots(2, 1, height_ratios=[2, 3])
         _draw_violations(bars, scene, colours)
         _draw_plane(plane, scene, colours)
@@ -98,20 +99,17 @@ def slices(
     return found
 
 
-def _draw_over_time(panels: Sequence[Any], scene: Scene, colours: Mapping[str, str]) -> None:
-    load, tail, loss, cost = panels
-    for frame in list(scene.series.values())[:1]:  # the same arrivals for every method
-        load.plot(frame["second"], frame["rps"], color=MUTED, linewidth=0.6)
-    for order, (method, frame) in enumerate(scene.series.items()):
-        look = {"color": colours[method], "linewidth": 1.1, "zorder": TOP - order}
-        tail.plot(frame["second"], frame["p99"], **(look | {"linewidth": 0.5}))
-        loss.step(frame["second"], frame["loss"], where="post", **look)
-        cost.step(frame["second"], frame["cores"], where="post", **look)
-    load.set(ylabel="load (rps)", ylim=(0, None))
-    tail.set(ylabel="p99 (s)", ylim=(0, None))
-    loss.set(ylabel="accuracy loss")
-    cost.set(ylabel="cost (cores)", ylim=(0, None), xlabel="time (s)")
-    load.margins(x=0)
+def _draw_over_time(all_axes: Sequence[Any], scene: Scene, colours: Mapping[str, str]) -> None:
+    for axes, panel in zip(all_axes, panels(scene), strict=True):
+        shown = list(scene.series.items())
+        for order, (method, frame) in enumerate(shown[:1] if panel.shared else shown):
+            colour = MUTED if panel.shared else colours[method]
+            width = 0.6 if panel.shared or panel.noisy else 1.1
+            look = {"color": colour, "linewidth": width, "zorder": TOP - order}
+            axes.step(frame["second"], frame[panel.column], where="post", **look)
+        axes.set(ylabel=panel.title, ylim=(0, None))
+        axes.margins(x=0)
+    all_axes[-1].set_xlabel("time (s)")
 
 
 def _draw_violations(axes: Any, scene: Scene, colours: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -15,12 +15,13 @@ import ipa_seldon
 from ipa_seldon.bootstrap import build_algorithm, build_forecaster
 from ipa_seldon.config import Config, make_config, parse_document, read_capacities, read_profiles, read_yaml, validated
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.experiments.schema import ExperimentFile, LoadSpec
+from ipa_seldon.experiments.schema import ExperimentFile, LoadSpec, NetworkSpec
 from ipa_seldon.experiments.simulate import Floats, Scenario
 from ipa_seldon.profiles import Profile
+from ipa_seldon.simulation.network import Network, pattern_bandwidth, sizes_of
 from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.workload import scaled
-from ipa_seldon.traces import load_rates, read_trace, window
+from ipa_seldon.traces import load_rates, read_bandwidth, read_trace, window
 
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
@@ -77,7 +78,14 @@ class Experiment:
         """Where the trace of a load is; None where the load has none, or names a file that is not there and a pattern
         to do instead.
         """
-        spec = self.document.spec.loads[load]
+        return self._trace_of(self.document.spec.loads[load])
+
+    def network_trace(self, load: str) -> Path | None:
+        """As ``trace``, of the network that the load's requests pass; None where they pass none."""
+        spec = self.document.spec.loads[load].network
+        return self._trace_of(spec) if spec else None
+
+    def _trace_of(self, spec: LoadSpec | NetworkSpec) -> Path | None:
         path = self.path.parent / spec.trace if spec.trace else None
         return None if path and spec.pattern and not path.exists() else path
 
@@ -107,12 +115,14 @@ def expand(experiment: Experiment, only: Mapping[str, Iterable[str]] | None = No
     spec, profiles = experiment.document.spec, cache(read_profiles)
     traces = cache(read_trace)
     rates = cache(lambda load, seed: _rates(experiment, load, seed, traces))
-    physics = Physics(spec.simulation.drop, spec.simulation.startup)
+    networks = cache(lambda load, seed: _network(experiment, load, len(rates(load, seed)), seed))
+    physics = Physics(**dict(spec.simulation))
     runs = []
     for cell in experiment.cells(only):
         config = _config(experiment, cell, profiles)
         for seed in spec.seeds:
-            scenario = Scenario(config, rates(cell.load, seed), seed, physics=physics)
+            network = networks(cell.load, seed)
+            scenario = Scenario(config, rates(cell.load, seed), seed, physics=physics, network=network)
             series = seed == spec.seeds[0]
             runs.append(Run(cell, seed, scenario, series, _key(scenario, series)))
     return runs
@@ -170,8 +180,20 @@ def _rates(experiment: Experiment, load: str, seed: int, traces: Callable[[Path]
         raise ConfigError(f"{experiment.path}: spec.loads.{load}: {error}") from error
 
 
+def _network(experiment: Experiment, load: str, duration: int, seed: int) -> Network | None:
+    spec = experiment.document.spec.loads[load]
+    if spec.network is None:
+        return None
+    trace = experiment.network_trace(load)
+    try:
+        bandwidth = read_bandwidth(trace) if trace else pattern_bandwidth(spec.network.pattern or "", duration, seed)
+        return Network(bandwidth, sizes_of(spec.size or ""))
+    except ConfigError as error:
+        raise ConfigError(f"{experiment.path}: spec.loads.{load}: {error}") from error
+
+
 def _key(scenario: Scenario, series: bool) -> str:
-    config, physics = scenario.config, scenario.physics
+    config, physics, network = scenario.config, scenario.physics, scenario.network
     decides = {
         "document": config.document.model_dump(mode="json", exclude={"spec": {"profile", "capacity", "repository"}}),
         "profile": list(_profile_rows(config)),
@@ -181,8 +203,9 @@ def _key(scenario: Scenario, series: bool) -> str:
             for point in capacity.points.items()
         ),
         "rates": sha256(scenario.rates.tobytes()).hexdigest(),
+        "network": network and [sha256(network.bandwidth.tobytes()).hexdigest(), *map(astuple, network.sizes)],
         "seed": scenario.seed,
-        "simulation": [physics.drop, physics.startup],
+        "simulation": [physics.drop, physics.startup, physics.resize, physics.held_back],
         "series": series,
         "code": code_version(),
     }

@@ -55,12 +55,18 @@ def _footer(experiment: Experiment) -> dict[str, str]:
         trace = experiment.trace(name)
         since = f" from second {load.start:.0f}" if load.start else ""
         traced = f"{trace.name}{since}, divided by {load.damping:g}" if trace else ""
-        loads[f"Load {name}"] = traced or f"{load.pattern}, peak {load.scale:g} rps"
+        words = traced or f"{load.pattern}, peak {load.scale:g} rps"
+        if load.network:
+            source = experiment.network_trace(name)
+            words += f"; {load.size} over {source.name if source else load.network.pattern}"
+        loads[f"Load {name}"] = words
+    simulation = spec.simulation
+    resized = "" if simulation.resize is None else f", cores change in place in {simulation.resize:g} s"
     return {
         "Experiment": experiment.path.name,
         "Seeds": ", ".join(map(str, spec.seeds)),
         **loads,
-        "Simulation": f"drops {spec.simulation.drop.value} requests, replicas start in {spec.simulation.startup:g} s",
+        "Simulation": f"drops {simulation.drop.value} requests, replicas start in {simulation.startup:g} s{resized}",
         "Machine": this_machine(),
         "ipa-seldon": version("ipa-seldon"),
     }

@@ -10,7 +10,7 @@ from ipa_seldon.experiments.charts import over_time, plane, timing, violations
 from ipa_seldon.experiments.compare import COMPARED, Comparison
 from ipa_seldon.experiments.decision_times import DecisionTime
 from ipa_seldon.experiments.scenes import Scene
-from ipa_seldon.experiments.words import SHOWN, estimate_words, heading
+from ipa_seldon.experiments.words import estimate_words, heading, shown
 from ipa_seldon.reports.page import embedded, render_page
 
 
@@ -57,12 +57,13 @@ def _lead(scenes: Sequence[Scene], colours: Mapping[str, str]) -> str:
 
 
 def _table(pipeline: str, scenes: Sequence[Scene]) -> dict[str, Any]:
+    keys = shown(summary for scene in scenes for summary in scene.summaries.values())
     rows = [
-        (scene.load, method, summary.seeds, *(estimate_words(key, summary.figures.get(key)) for key in SHOWN))
+        (scene.load, method, summary.seeds, *(estimate_words(key, summary.figures.get(key)) for key in keys))
         for scene in scenes
         for method, summary in scene.summaries.items()
     ]
-    headings = ("load", "method", "seeds", *map(heading, SHOWN))
+    headings = ("load", "method", "seeds", *map(heading, keys))
     return {"title": f"{pipeline}: mean ± 95 % confidence", "headings": headings, "rows": rows, "open": True}
 
 

@@ -20,6 +20,34 @@ VIOLATIONS, ACCURACY, COST = "violation_ratio", "accuracy", "mean_cost"
 _COLOURS = (BLUE, YELLOW, RED, *OTHER_COLOURS)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A ``column`` of the series over time, with its axis' ``title`` and what it shows, in words. ``shared``: it is the
+    same for every method; ``noisy``: it changes every second.
+    """
+
+    column: str
+    title: str
+    words: str
+    shared: bool = False
+    noisy: bool = False
+
+    @property
+    def height(self) -> int:
+        """Beside the others."""
+        return 1 if self.shared else 2
+
+
+PANELS = (
+    Panel("rps", "load (rps)", "what arrived", shared=True),
+    Panel("network", "network (s)", "how long it was on the network", shared=True),
+    Panel("violations", "violations (1/s)", "how many of it were late or dropped", noisy=True),
+    Panel("p99", "p99 (s)", "the 99th percentile of what was answered in a second", noisy=True),
+    Panel("loss", "accuracy loss", "how much less accurate the plan in force is than the most accurate variants"),
+    Panel("cores", "cost (cores)", "the cores that are held"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """The methods of one ``pipeline`` under one ``load``: their ``summaries`` over all seeds, and of each the run of
@@ -41,6 +69,18 @@ def scenes(summaries: Sequence[Summary], series: Callable[[Cell], Path]) -> list
         frames = {method: pandas.read_csv(path) for method, path in paths.items() if path.exists()}
         made.append(Scene(pipeline, load, of_method, frames))
     return made
+
+
+def panels(scene: Scene) -> list[Panel]:
+    """What is shown of a scene over time: violations second by second where requests pass a network, which makes some
+    late whatever runs; the loss of accuracy where there is any.
+    """
+    frames = list(scene.series.values())
+    over_network = any("network" in frame and frame["network"].notna().any() for frame in frames)
+    absent = set() if over_network else {"network", "violations"}
+    if frames and not any(frame["loss"].any() for frame in frames):
+        absent.add("loss")
+    return [panel for panel in PANELS if panel.column not in absent]
 
 
 def method_colours(summaries: Sequence[Summary]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ipa_seldon.fields import Count, Delay, Document, Duration, Name
+from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Weight
 from ipa_seldon.schema import MetadataSpec
 from ipa_seldon.simulation.physics import Drop
 
@@ -16,9 +16,23 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]
 
 
+class NetworkSpec(Document):
+    """``trace`` (a file), where the file exists; else ``pattern``."""
+
+    trace: str | None = None
+    pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        if self.trace is None and self.pattern is None:
+            raise ValueError("accepted: trace, pattern, or both")
+        return self
+
+
 class LoadSpec(Document):
     """``trace`` (a file) from ``start`` on, divided by ``damping``, where the file exists; else ``pattern`` with its
-    peak at ``scale`` requests/s. Without ``duration`` a trace goes to its end, a pattern takes three minutes.
+    peak at ``scale`` requests/s. Without ``duration`` a trace goes to its end, a pattern takes three minutes. Requests
+    of ``size`` pass the ``network``.
     """
 
     trace: str | None = None
@@ -27,6 +41,8 @@ class LoadSpec(Document):
     pattern: str | None = None
     scale: Positive | None = None
     duration: Duration | None = None
+    network: NetworkSpec | None = None
+    size: str | None = None
 
     @model_validator(mode="after")
     def _sources(self) -> Self:
@@ -37,14 +53,23 @@ class LoadSpec(Document):
         for key, unset in (("damping", 1), ("start", 0)):
             if self.trace is None and getattr(self, key) != unset:
                 raise ValueError(f"{key}: accepted: together with trace")
+        if (self.network is None) != (self.size is None):
+            raise ValueError("size: accepted: bytes such as 200KB, together with network")
         return self
 
 
 class SimulationSpec(Document):
-    """Which requests leave a queue unserved, and the seconds a replica takes to start beside its load time."""
+    """Which requests leave a queue unserved, and the seconds a replica takes to start beside its load time.
+    ``held_back``: a request is hopeless with less left than so many times the service times still to come; null: 1
+    where the algorithm decides by deadlines, elsewhere 2, as the gateway has it.
+    ``resize``: the seconds in which the cores of a replica change in place; null: 0.1 where the algorithm decides
+    by deadlines, elsewhere another replica takes its place.
+    """
 
     drop: Drop = Drop.HOPELESS
     startup: Delay = 0.0
+    resize: Delay | None = None
+    held_back: Weight | None = None
 
 
 class DecisionTimesSpec(Document):

@@ -9,19 +9,21 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_seldon.experiments.simulate import Floats, Scenario, SimulatedRun
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan, took_effect
 
-COLUMNS = ("second", "rps", "forecast", "accuracy", "loss", "cores", "violations", "p99", "seed")
+COLUMNS = ("second", "rps", "network", "forecast", "accuracy", "loss", "cores", "violations", "p99", "seed")
 SeriesRow = tuple[int | float | None, ...]
 
 
 def series(scenario: Scenario, run: SimulatedRun) -> list[SeriesRow]:
     """A row of COLUMNS for every second.
 
-    ``rps``: requests that arrived; ``forecast``: the rate (requests/s) that the last decision was made for;
+    ``rps``: requests that arrived; ``network``: the mean of the seconds that they had been on the network;
+    ``forecast``: the rate (requests/s) that the last decision was made for;
     ``accuracy``: what the plan in force promises, the product over its stages (IPA: PAS); ``loss``: what that lacks of
     the most accurate variants'; ``cores``: mean over the second; ``violations``: requests that arrived in it and were
     late or dropped; ``p99``: latency (seconds) over the requests answered in it (IPA). None where there is nothing to
@@ -36,6 +38,7 @@ def series(scenario: Scenario, run: SimulatedRun) -> list[SeriesRow]:
     best = prod(max(variant.accuracy for variant in stage.variants) for stage in stages)
     columns = (
         arrived.tolist(),
+        _on_network(run, arrived),
         forecasts,
         accuracies,
         [None if accuracy is None else best - accuracy for accuracy in accuracies],
@@ -64,6 +67,13 @@ def series_seed(path: Path) -> int | None:
             return int(next(csv.DictReader(stream))["seed"])
     except (OSError, StopIteration, KeyError, ValueError):
         return None
+
+
+def _on_network(run: SimulatedRun, arrived: NDArray[np.intp]) -> list[float | None]:
+    if run.transfers is None:
+        return [None] * len(arrived)
+    spent = np.bincount(run.answers.arrivals.astype(int), run.transfers, len(arrived))
+    return [float(total / count) if count else None for total, count in zip(spent, arrived, strict=True)]
 
 
 def _decided(pipeline: Pipeline, run: SimulatedRun, seconds: int) -> tuple[list[float | None], list[float | None]]:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_seldon.bootstrap import build_algorithm, build_controller, history_seconds
-from ipa_seldon.config import Config
+from ipa_seldon.config import Config, with_algorithm
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.pipeline import Pipeline, Variant
 from ipa_seldon.plan import Decision, Observation, Outcome, is_switch
 from ipa_seldon.platforms.simulator import SimulatedPlatform
+from ipa_seldon.simulation.network import Network
 from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Answers, Requests
 from ipa_seldon.simulation.workload import poisson_arrivals
@@ -28,7 +30,8 @@ MOST_REQUESTS = 10_000_000
 @dataclass(frozen=True, eq=False)
 class Scenario:
     """``config`` adapts to Poisson arrivals of ``rates`` (requests/s of each second); ``algorithm`` overrides its own.
-    ``seed`` decides the arrivals and how they are served.
+    Requests pass the ``network`` first, where there is one. ``seed`` decides when they are sent, their sizes, and how
+    they are served.
     """
 
     config: Config
@@ -36,12 +39,14 @@ class Scenario:
     seed: int
     algorithm: str | None = None
     physics: Physics = field(default_factory=Physics)
+    network: Network | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedRun:
     """What a scenario came to. ``allocated``: the seconds at which the allocated cores change, and the cores from then
-    on; ``duration``: length of the load (seconds); ``seconds``: what the simulation took.
+    on; ``duration``: length of the load (seconds); ``seconds``: what the simulation took; ``transfers``: seconds of
+    each request on the network, None without one; ``quickest``: the seconds that a request takes at best.
     """
 
     decisions: tuple[Decision, ...]
@@ -49,6 +54,8 @@ class SimulatedRun:
     allocated: tuple[Floats, Floats]
     duration: float
     seconds: float
+    transfers: Floats | None = None
+    quickest: float = 0.0
 
 
 def simulate(scenario: Scenario) -> SimulatedRun:
@@ -59,28 +66,49 @@ def simulate(scenario: Scenario) -> SimulatedRun:
     file without a profile where the algorithm needs one.
     """
     begin = perf_counter()
-    config, spec = scenario.config, scenario.config.spec
+    config = with_algorithm(scenario.config, scenario.algorithm) if scenario.algorithm else scenario.config
+    spec = config.spec
     duration = float(len(scenario.rates))
     with np.errstate(over="ignore"):
         expected = float(scenario.rates.sum())
     if not expected <= MOST_REQUESTS:
         raise ConfigError(f"load: {expected:g} requests; accepted: up to {MOST_REQUESTS:,}")
-    arrivals = poisson_arrivals(scenario.rates, scenario.seed)
-    requests = Requests(arrivals, np.full(len(arrivals), config.pipeline.slo))
+    requests = _requests(scenario)
     platform = SimulatedPlatform(config.pipeline, requests, scenario.physics, scenario.seed, history_seconds(config))
     first = float(np.max(scenario.rates[: ceil(spec.interval)]))
     # Another algorithm than the loop's: what the loop decides must follow from what it observes, as in a replay.
-    before = build_algorithm(config, scenario.algorithm)
+    before = build_algorithm(config)
     platform.apply(before.decide(first, Observation(time=0.0, arrivals=(), plan={})).plan)
     decisions: list[Decision] = []
-    algorithm = build_algorithm(config, scenario.algorithm)
-    controller = build_controller(config, platform, algorithm, [decisions.append])
+    controller = build_controller(config, platform, build_algorithm(config), [decisions.append])
     # Multiples of the interval, rather than sums, so that no error adds up.
     for step in range(1, int(duration / spec.interval + 1e-9) + 1):
         controller.step(step * spec.interval)
     platform.simulated.finish()
     answers, allocated = platform.simulated.answers(), platform.simulated.allocated()
-    return SimulatedRun(tuple(decisions), answers, allocated, duration, perf_counter() - begin)
+    transfers = config.pipeline.slo - (answers.deadlines - answers.arrivals) if scenario.network else None
+    seconds, at_best = perf_counter() - begin, quickest(config.pipeline)
+    return SimulatedRun(tuple(decisions), answers, allocated, duration, seconds, transfers, at_best)
+
+
+def quickest(pipeline: Pipeline) -> float:
+    """Seconds that a request takes when it waits nowhere and is alone in every batch, on the quickest replicas that are
+    known: the mean along the longest path, stages left out that it may pass by.
+    """
+    alone = {stage.name: min(map(_alone, stage.variants)) for stage in pipeline.stages if stage.rate >= 1}
+    return max(sum(alone.get(stage, 0.0) for stage in path) for path in pipeline.paths)
+
+
+def _alone(variant: Variant) -> float:
+    rates = [variant.throughput(cores, 1) for cores in variant.cores] or [variant.core_rate]
+    return 1 / max(rates)
+
+
+def _requests(scenario: Scenario) -> Requests:
+    """What comes to the server: requests as they were sent, with the whole SLO, or as a network brings them."""
+    slo, seed = scenario.config.pipeline.slo, scenario.seed
+    sent = poisson_arrivals(scenario.rates, seed)
+    return scenario.network.requests(sent, slo, seed) if scenario.network else Requests(sent, np.full(len(sent), slo))
 
 
 def figures(run: SimulatedRun) -> dict[str, Any]:
@@ -89,7 +117,9 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
     ``violation_ratio``: late and dropped requests over all. ``accuracy``: mean over the answered of the product of
     their stages' accuracies. ``mean_cost``: cores allocated over the load's length. ``latency`` in seconds, of the
     answered. ``switches``: decisions that replaced a running plan; ``degraded``, ``failed``: decisions that ended
-    so. Figures without a request to rest on are None.
+    so. Where requests pass a network: the seconds they are on it, how many are ``lost`` on it, as it leaves less of
+    their SLO than a request takes at best, and ``avoidable_ratio``: the violations of the others over the others.
+    Figures without a request to rest on are None.
     """
     answers = run.answers
     count, late, dropped = len(answers.arrivals), int(answers.late.sum()), int(answers.dropped.sum())
@@ -108,6 +138,21 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
         "degraded": sum(decision.outcome is Outcome.DEGRADED for decision in run.decisions),
         "failed": sum(decision.outcome is Outcome.FAILED for decision in run.decisions),
         "seconds": run.seconds,
+        **({} if run.transfers is None else _over_network(run, run.transfers)),
+    }
+
+
+def _over_network(run: SimulatedRun, transfers: Floats) -> dict[str, Any]:
+    answers, known = run.answers, len(transfers) > 0
+    lost = answers.deadlines - answers.arrivals < run.quickest
+    violations = (answers.late | answers.dropped)[~lost]
+    return {
+        "avoidable_ratio": float(violations.mean()) if len(violations) else 0.0,
+        "network": {
+            "mean": float(transfers.mean()) if known else None,
+            "max": float(transfers.max()) if known else None,
+            "lost": int(lost.sum()),
+        },
     }
 
 
@@ -124,7 +169,7 @@ def repeated(scenario: Scenario, repeats: int) -> list[dict[str, Any]]:
 
 
 def flat(run: Mapping[str, Any]) -> dict[str, int | float | None]:
-    """Figures with ``latency`` spread out: ``latency.p50`` and so on."""
+    """Figures with ``latency`` and ``network`` spread out: ``latency.p50`` and so on."""
     plain: dict[str, int | float | None] = {}
     for key, value in run.items():
         plain |= (

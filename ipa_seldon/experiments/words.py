@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from ipa_seldon.experiments.compare import ROUNDING
+from collections.abc import Iterable
+
+from ipa_seldon.experiments.compare import ROUNDING, Summary
 from ipa_seldon.experiments.statistics import Estimate
 from ipa_seldon.reports.words import ABSENT, figure, share
 
-SHOWN = ("violation_ratio", "accuracy", "mean_cost", "latency.p99", "switches", "degraded", "failed")
-_RATIOS = ("violation_ratio",)
+SHOWN = ("violation_ratio", "avoidable_ratio", "accuracy", "mean_cost", "latency.p99", "switches", "degraded", "failed")
+_RATIOS = ("violation_ratio", "avoidable_ratio")
+
+
+def shown(summaries: Iterable[Summary]) -> tuple[str, ...]:
+    """The figures in a table of ``summaries``; which violations could be avoided is asked only where a network is."""
+    figures = set().union(*(summary.figures for summary in summaries))
+    return tuple(key for key in SHOWN if key != "avoidable_ratio" or key in figures)
 
 
 def estimate_words(key: str, found: Estimate | None, sign: bool = False) -> str:

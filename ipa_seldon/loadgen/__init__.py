@@ -23,7 +23,8 @@ ANSWERED = (RequestOutcome.COMPLETED, RequestOutcome.LATE)
 class RequestRecord:
     """One request. Times are seconds since the epoch; latency is ``done - due``, so that a generator that falls behind
     cannot hide it. ``variants``: stage -> variant that answered. ``expected`` lines are in the image, ``matched`` of
-    them were read exactly.
+    them were read exactly. ``transfer``: seconds on the network between ``due``, when its client sent it, and when it
+    was to leave here, as it comes to the server.
     """
 
     index: int
@@ -35,11 +36,17 @@ class RequestRecord:
     variants: Mapping[str, str] = field(default_factory=dict)
     expected: int = 0
     matched: int = 0
+    transfer: float = 0.0
 
     @property
     def latency(self) -> float:
         """Seconds from when the request was due to its answer."""
         return self.done - self.due
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which the request left later than it was to: the generator's own."""
+        return self.sent - self.due - self.transfer
 
 
 def _unscored(answer: bytes) -> int:

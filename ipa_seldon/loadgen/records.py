@@ -48,13 +48,16 @@ def summary(records: Sequence[RequestRecord]) -> dict[str, Any]:
 
     ``violation_ratio``: late, dropped and failed requests over all. ``latency``: percentiles in seconds of the
     answered, None without any. ``accuracy``: lines matched over lines expected, of the answered. ``late_starts``: how
-    many requests left more than 10 ms after they were due, and the longest such delay in seconds.
+    many requests left more than 10 ms later than they were to, and the longest such delay in seconds. ``network``,
+    where requests passed one: the seconds they were on it.
     """
     counts = {outcome: sum(record.outcome is outcome for record in records) for outcome in RequestOutcome}
     answered = [record for record in records if record.outcome in ANSWERED]
     latencies = [record.latency for record in answered]
     expected = sum(record.expected for record in answered)
-    delays = [record.sent - record.due for record in records]
+    delays = [record.delay for record in records]
+    transfers = [record.transfer for record in records]
+    network = {"network": {"mean": float(np.mean(transfers)), "max": max(transfers)}} if any(transfers) else {}
     return {
         "requests": len(records),
         **{outcome.value: count for outcome, count in counts.items()},
@@ -65,4 +68,5 @@ def summary(records: Sequence[RequestRecord]) -> dict[str, Any]:
             "count": sum(delay > LATE_START for delay in delays),
             "longest": max((delay for delay in delays if delay > LATE_START), default=0.0),
         },
+        **network,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -55,22 +55,28 @@ class Sender:
         self._record = record
         self._clock = Clock()
 
-    async def send(self, due_times: Iterable[float], stop: asyncio.Event) -> None:
+    async def send(
+        self, due_times: Sequence[float], stop: asyncio.Event, transfers: Sequence[float] | None = None
+    ) -> None:
         """Send one request at each of ``due_times`` (seconds since the epoch, ascending), then await the answers.
 
-        Once ``stop`` is set no request is started any more, and those under way have until a little after their SLO.
+        With ``transfers`` a request is due at its client, and leaves here when it has been on the network for that many
+        seconds, with that much less of its SLO left; a small one may overtake a large one. Once ``stop`` is set no
+        request is started any more, and those under way have until a little after their SLO.
         """
+        on_network = [0.0] * len(due_times) if transfers is None else transfers
         under_way: set[asyncio.Task[None]] = set()
         # No limit: a request must never wait for a connection that another one holds.
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
-            for index, due in enumerate(due_times):
+            for index in sorted(range(len(due_times)), key=lambda k: due_times[k] + on_network[k]):
+                due, transfer = due_times[index], on_network[index]
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._clock.monotonic(due)):
+                    async with asyncio.timeout_at(self._clock.monotonic(due + transfer)):
                         await stop.wait()
                 if stop.is_set():
                     break
-                task = group.create_task(self._one(session, index, due))
+                task = group.create_task(self._one(session, index, due, transfer))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             await self._finish(under_way, stop)
@@ -86,7 +92,7 @@ class Sender:
         for task in under_way:
             task.cancel()
 
-    async def _one(self, session: aiohttp.ClientSession, index: int, due: float) -> None:
+    async def _one(self, session: aiohttp.ClientSession, index: int, due: float, transfer: float) -> None:
         payload = self._payloads[index % len(self._payloads)]
         sent = self._clock.now()
         headers = {
@@ -120,6 +126,7 @@ class Sender:
                     variants=variants_of(told),
                     expected=payload.expected,
                     matched=payload.matched(answer) if status == 200 else 0,
+                    transfer=transfer,
                 )
             )
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Observation, Plan
+from ipa_seldon.plan import BUDGET_SECONDS, Allocation, Observation, Plan
 from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
 
@@ -28,15 +28,21 @@ class SimulatedPlatform:
         }
         self._counts: list[float] = np.bincount(requests.arrivals.astype(int)).astype(float).tolist()
         self._history = history
+        self._requests = requests
+        self._by_deadline = pipeline.by_deadline
 
     def observe(self, now: float) -> Observation:
-        """The arrivals of each second before ``now``, and the plan, once everything before ``now`` has happened."""
+        """The arrivals of each second before ``now``, and the plan, once everything before ``now`` has happened; also
+        what those have left who wait, and, where requests have deadlines, with what they came.
+        """
         self.simulated.advance(now)
         second = int(now)
         counts = self._counts[max(0, second - self._history) : second]
         silent = min(second, self._history) - len(counts)
         arrivals = (*counts, *(0.0 for _ in range(silent)))
-        return Observation(now, arrivals, self.simulated.plan, self.simulated.remaining())
+        made = self.simulated
+        budgets = self._budgets(now) if self._by_deadline else ()
+        return Observation(now, arrivals, made.plan, made.remaining(), budgets, made.ready())
 
     def apply(self, plan: Plan) -> None:
         """Start what ``plan`` needs; PlatformError for a plan that is not of this pipeline."""
@@ -51,12 +57,17 @@ class SimulatedPlatform:
                 raise PlatformError(f"plan: stage {stage!r}: shares sum to {shared:g}; accepted: 1")
         self.simulated.apply(plan)
 
+    def _budgets(self, now: float) -> tuple[float, ...]:
+        """What requests had left that came in the BUDGET_SECONDS before ``now``."""
+        first, last = np.searchsorted(self._requests.arrivals, (now - BUDGET_SECONDS, now))
+        return tuple(self._requests.budgets[first:last].tolist())
+
     def _check(self, stage: str, allocation: Allocation) -> None:
         place = f"plan: stage {stage!r}, variant {allocation.variant!r}"
         variant = self._variants.get((stage, allocation.variant))
         if variant is None:
             raise PlatformError(f"{place}: not of this pipeline")
-        profiled = allocation.cores in variant.cores
+        profiled = variant.has_latency(allocation.cores, allocation.batch)
         if not profiled and variant.core_rate <= 0:
             known = ", ".join(map(str, variant.cores)) or "none"
             raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {known}")

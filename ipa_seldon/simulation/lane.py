@@ -22,6 +22,9 @@ class Lane:
     New replicas are created before old ones are deleted: while a switch is under way both are allocated, and a replica
     that was told to go is until it has finished what it serves. New replicas take the place of others once those that
     are ready carry as much, or all are ready; replicas that join running ones serve as soon as they are.
+
+    Where cores change in place, replicas get more of them after a while, and are charged for them at once; with fewer
+    they serve at once, and give up the others after a while, but not before the batch under way has ended.
     """
 
     def __init__(self, servers: Servers, station: Station, ledger: Ledger) -> None:
@@ -32,6 +35,8 @@ class Lane:
         self._running: Allocation | None = None
         self._ready: list[float] = []
         """When each replica of the target that has been created will be ready, ascending."""
+        self._grown = NEVER
+        """When those that serve have the target's cores, which are more."""
         self._left = NEVER
 
     @property
@@ -48,17 +53,23 @@ class Lane:
 
     @property
     def starts(self) -> bool:
-        """Whether replicas of the target are not ready yet."""
-        return bool(self._ready)
+        """Whether replicas of the target are not ready yet, or have not got its cores."""
+        return bool(self._ready) or self._grown < NEVER
+
+    @property
+    def ready(self) -> int:
+        """How many replicas of the target serve, on its cores or on fewer that grow."""
+        serves = self.serves
+        return serves.replicas if serves and self.target and self._servers.alike(self.target, serves) else 0
 
     @property
     def due(self) -> float:
-        """When the next new replicas serve (seconds)."""
+        """When the next new replicas, or new cores, serve (seconds)."""
         if not self._ready or self.target is None:
-            return NEVER
+            return self._grown
         serves = self.serves
-        if serves is None or _alike(self.target, serves):
-            return self._ready[0]
+        if serves is None or self._servers.alike(self.target, serves):
+            return min(self._ready[0], self._grown)
         carried = serves.replicas * self._servers.throughput(serves)
         enough = ceil(carried / self._servers.throughput(self.target))
         return self._ready[min(enough, len(self._ready)) - 1]
@@ -69,16 +80,16 @@ class Lane:
         """
         if allocation == self.target:
             return
-        if self._ready and self.target is not None and not _alike(allocation, self.target):
-            self._cancel(len(self._ready), self.target.cores, now)
+        self._stop_growing(now)
+        self._keep_starting(allocation, now)
         self.target = allocation
         replicas = 0
-        if self._running is not None and _alike(allocation, self._running):
+        if self._running is not None and self._servers.alike(allocation, self._running):
             each = self._servers.at_a_time(allocation)
             free = sorted(self.station.free)
             replicas = min(len(free) // each, allocation.replicas)
             self._retire(free[: len(free) - replicas * each], now)
-            self._serve(allocation, free[len(free) - replicas * each :], now)
+            self._resize(allocation, free[len(free) - replicas * each :], now)
         startup = 0.0 if at_once else self._servers.startup(allocation)
         missing = allocation.replicas - replicas - len(self._ready)
         if missing < 0:
@@ -90,16 +101,18 @@ class Lane:
 
     def take_over(self, now: float) -> None:
         """New replicas serve when they are due by ``now``, up to which the lane was advanced: beside the running ones
-        of their kind, or in place of those of another.
+        of their kind, or in place of those of another; running ones on more cores when they have them.
         """
         if self.target is None or self.due > now:
             return
+        if self._grown <= now:
+            self._grown = NEVER
         before, running = self.station.free, self._running
         ready = [moment for moment in self._ready if moment <= now]
         del self._ready[: len(ready)]
         free = [moment for moment in ready for _ in range(self._servers.at_a_time(self.target))]
-        if running is not None and _alike(self.target, running):
-            self._serve(self.target, [*before, *free], now)
+        if running is not None and self._servers.alike(self.target, running):
+            self._serve(self.target if self._grown == NEVER else running, [*before, *free], now)
         else:
             if running is not None:
                 self._retire(before, now)
@@ -142,7 +155,35 @@ class Lane:
         self.station.serve(self._servers.serving(allocation), free, now)
         self._running = allocation
 
+    def _resize(self, allocation: Allocation, free: Sequence[float], now: float) -> None:
+        """Run ``allocation`` on running replicas that are free at the moments ``free``, once they have its cores."""
+        if self._running is None:
+            return
+        more = allocation.cores - self._running.cores
+        if more > 0:
+            self._ledger.append((now, len(free) * more))
+            self._grown = now + self._servers.resize
+        elif more < 0:
+            self._ledger.extend((max(now + self._servers.resize, moment), more) for moment in free)
+        self._serve(self._running if more > 0 else allocation, free, now)
+
+    def _stop_growing(self, now: float) -> None:
+        """Give back the cores that replicas have asked for and not got."""
+        if self._running is not None and self.target is not None and self._grown < NEVER:
+            self._ledger.append((now, len(self.station.free) * (self._running.cores - self.target.cores)))
+            self._grown = NEVER
+
+    def _keep_starting(self, allocation: Allocation, now: float) -> None:
+        """Of replicas that start those stay that can be ``allocation``'s, with its cores."""
+        if not self._ready or self.target is None:
+            return
+        if not self._servers.alike(allocation, self.target):
+            self._cancel(len(self._ready), self.target.cores, now)
+        elif allocation.cores != self.target.cores:
+            self._ledger.append((now, len(self._ready) * (allocation.cores - self.target.cores)))
+
     def _take_back(self, now: float) -> None:
+        self._stop_growing(now)
         if self._ready and self.target is not None:
             self._cancel(len(self._ready), self.target.cores, now)
         self.target = self.serves or self.target
@@ -157,8 +198,3 @@ class Lane:
             each = self._servers.at_a_time(self._running)
             ends = sorted(free)[each - 1 :: each]
             self._ledger.extend((max(now, moment), -self._running.cores) for moment in ends)
-
-
-def _alike(one: Allocation, other: Allocation) -> bool:
-    """Whether replicas of the one serve as the other's: same variant, same cores."""
-    return (one.variant, one.cores) == (other.variant, other.cores)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
-from ipa_seldon.queueing import HELD_BACK
+from ipa_seldon.queueing import HELD_BACK, HELD_BACK_BY_DEADLINE
 from ipa_seldon.simulation.engine import NEVER, Batch, Station
 from ipa_seldon.simulation.physics import Drop, Physics
 from ipa_seldon.simulation.stage import SimulatedStage
@@ -76,6 +76,8 @@ class SimulatedPipeline:
     def __init__(self, pipeline: Pipeline, requests: Requests, physics: Physics, seed: int) -> None:
         self._pipeline = pipeline
         self._physics = physics
+        usual = HELD_BACK_BY_DEADLINE if pipeline.by_deadline else HELD_BACK
+        self._held_back = usual if physics.held_back is None else physics.held_back
         deadlines = requests.arrivals + requests.budgets
         by_deadline = np.argsort(deadlines, kind="stable")
         self._arrivals = requests.arrivals[by_deadline]
@@ -135,6 +137,10 @@ class SimulatedPipeline:
         """Seconds to the deadline of every queued request, stage by stage."""
         queued = chain.from_iterable(stage.queued for stage in self.stages.values())
         return tuple(float(self._deadlines[x]) - self.now for x in queued)
+
+    def ready(self) -> dict[str, int]:
+        """How many replicas of the plan serve already, of stages of which some are still starting."""
+        return {name: stage.ready for name, stage in self.stages.items() if stage.starts}
 
     def answers(self) -> Answers:
         """What became of every request so far."""
@@ -196,7 +202,7 @@ class SimulatedPipeline:
         half = self._pipeline.slo / 2
         followers = self._pipeline.followers[name]
         ways_on = (self._rest(follower, self.stages[follower].longest_batch()) for follower in followers)
-        return min(min(HELD_BACK * longest_batch, half) + max(ways_on, default=0.0), half)
+        return min(min(self._held_back * longest_batch, half) + max(ways_on, default=0.0), half)
 
 
 class _Copies:

@@ -57,8 +57,18 @@ class SimulatedStage:
         return chain.from_iterable(lane.station.queue for lane in self.lanes)
 
     @property
+    def starts(self) -> bool:
+        """Whether replicas of the target are not ready yet, or have not got its cores."""
+        return any(lane.starts for lane in self.lanes)
+
+    @property
+    def ready(self) -> int:
+        """How many replicas of the target serve."""
+        return sum(lane.ready for lane in chain(self._lanes, self._coming))
+
+    @property
     def due(self) -> float:
-        """When the next new replicas serve (seconds)."""
+        """When the next new replicas, or new cores, serve (seconds)."""
         return min(lane.due for lane in self.lanes)
 
     def advance(self, until: float, coming: Sequence[Batch]) -> list[Batch]:
@@ -88,7 +98,7 @@ class SimulatedStage:
             self._change(now, first)
 
     def take_over(self, now: float) -> None:
-        """New replicas that are due by ``now``, up to which the stage was advanced, serve."""
+        """New replicas and cores that are due by ``now``, up to which the stage was advanced, serve."""
         for lane in self.lanes:
             lane.take_over(now)
         if self._awaited and not any(lane.starts for lane in self._awaited):

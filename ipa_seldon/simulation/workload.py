@@ -22,6 +22,12 @@ _SLOT = 60
 """Seconds one burst and the calm around it take in a ``bursty`` load of three minutes or more."""
 
 
+def constant(duration: int, generator: np.random.Generator) -> Floats:
+    """1 all the time; nothing in it is random; shape (duration,)."""
+    del generator
+    return np.ones(duration)
+
+
 def steady_low(duration: int, generator: np.random.Generator) -> Floats:
     """Around 0.25, wandering by a few percent; shape (duration,)."""
     return np.clip(0.25 * (1 + _wander(duration, generator)), 0.2, 0.3)
@@ -73,6 +79,7 @@ def diurnal(duration: int, generator: np.random.Generator) -> Floats:
 
 
 PATTERNS: Mapping[str, Pattern] = {
+    "constant": constant,
     "steady-low": steady_low,
     "steady-high": steady_high,
     "bursty": bursty,

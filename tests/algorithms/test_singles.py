@@ -10,9 +10,11 @@ import pytest
 from ipa_seldon.algorithms import Algorithm, Baselines, SetSettings, Settings
 from ipa_seldon.algorithms.infadapter import InfAdapter
 from ipa_seldon.algorithms.singles import model_switching, vpa, vpa_plus
+from ipa_seldon.algorithms.sponge import Sponge, sponge
 from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status
 from tests.algorithms.test_infadapter import RESNETS, cores_of, one_stage, pods, variant
+from tests.algorithms.test_sponge import SERVICE
 from tests.factories import random_set
 
 START = 1_700_000_040  # a whole minute
@@ -223,3 +225,27 @@ def test_a_switch_waits_for_decisions_that_agree() -> None:
 
 def cores_of_plan(plan: Plan) -> list[str]:
     return [allocation.variant for allocation in plan["model"]]
+
+
+def test_a_pod_of_which_only_a_profile_is_known_serves_batches() -> None:
+    """The first pod is Sponge's for the rate with a fifth in hand, and is kept as it is. It uses all its cores for the
+    time of full batches: 2 cores that are always busy become 3, with Sponge's batch for them, as those of a capacity
+    do, with the 16th minute.
+    """
+    algorithm = vpa(SERVICE, settings({"rate": 10.0}))
+    first = algorithm.decide(3.0, NOTHING)
+    assert first.plan == sponge(SERVICE, settings()).decide(12.5, NOTHING).plan
+    kept = algorithm.decide(3.0, Observation(START, (3.0,), first.plan))
+    assert (kept.plan, kept.solver, kept.status) == (first.plan, "vpa", Status.OPTIMAL)
+    plan: Plan = {"yolo": (Allocation("yolov5s", 1, 2, 4),)}
+    busy, calm = vpa(SERVICE, settings()), vpa(SERVICE, settings())
+    for minute in range(17):
+        found = busy.decide(100.0, Observation(START + 60.0 * minute, (100.0,) * min(60 * minute, 120), plan))
+        assert (found.plan == plan) == (minute < 16)
+    assert found.plan == Sponge(SERVICE, settings(), cores=(3,)).decide(100.0, NOTHING).plan
+    # 4 of the 10.5 requests/s that 2 cores serve in batches of 4 take 0.77 cores, whatever else runs.
+    for minute in range(2):
+        calm.decide(4.0, Observation(START + 60.0 * minute, (4.0,) * 60, plan))
+    assert cores_of(calm.decide(4.0, Observation(START + 120.0, (4.0,) * 60, {}))) == {"yolov5s": 1}
+    other: Plan = {"yolo": (Allocation("yolov5s", 2, 2, 4),)}
+    assert vpa(SERVICE, settings()).decide(10.0, Observation(START, (), other)).plan == first.plan

@@ -11,7 +11,7 @@ import pytest
 
 from ipa_seldon.cli import main
 from ipa_seldon.experiments.statistics import estimate
-from tests.test_config import changed, document_of_a_set, write
+from tests.test_config import changed, document_of_a_service, document_of_a_set, write
 
 PATTERN = ("--pattern", "bursty", "--duration", "60", "--scale", "30")
 KEYS = {
@@ -49,6 +49,17 @@ def test_json_has_the_documented_keys(file: str, capsys: pytest.CaptureFixture[s
     assert set(found["latency"]) == {"p50", "p95", "p99"}
     assert found["completed"] + found["late"] + found["dropped"] == found["requests"] > 100
     assert found["decisions"] == 6
+
+
+def test_a_network_adds_its_figures(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over a network there are the seconds on it and who was lost; the table has a row for each."""
+    over = (*PATTERN, "--network", "4g-bus", "--size", "200KB-500KB")
+    found = figures(capsys, "-f", file, *over)
+    assert set(found) == KEYS | {"network", "avoidable_ratio"}
+    assert set(found["network"]) == {"mean", "max", "lost"}
+    assert 0.05 < found["network"]["mean"] < found["network"]["max"]
+    _, out, _ = run(capsys, "-f", file, *over, "--repeats", "2")
+    assert all(f"network {name}" in out for name in found["network"])
 
 
 def test_the_seed_decides(file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +128,21 @@ def test_start_up_and_drops_are_passed_on(file: str, capsys: pytest.CaptureFixtu
     assert figures(capsys, "-f", file, *PATTERN, "--startup", "30", "--drop", "none")["dropped"] == 0
 
 
+def test_cores_change_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a tenth of a second where requests have deadlines, unless it is said how long they take; a pod that needs a
+    minute for each change serves no burst.
+    """
+    service = str(write(tmp_path, document_of_a_service()))
+    found = [
+        figures(capsys, "-f", service, "--pattern", "bursty", "--scale", "20", "--duration", "120", *given)
+        for given in ((), ("--resize", "0.1"), ("--resize", "60"))
+    ]
+    for run_of_it in found:
+        del run_of_it["seconds"]
+    assert found[0] == found[1]
+    assert found[2]["violation_ratio"] > 2 * found[0]["violation_ratio"]
+
+
 def test_the_table_has_every_figure(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A row a figure; with repeats also mean and interval."""
     _, out, _ = run(capsys, "-f", file, *PATTERN)
@@ -131,11 +157,16 @@ def test_the_table_has_every_figure(file: str, capsys: pytest.CaptureFixture[str
     [
         ((), "exactly one of --pattern and --trace"),
         ((*PATTERN, "--trace", "load.txt"), "exactly one of --pattern and --trace"),
-        (("--pattern", "calm"), "accepted: steady-low, steady-high, bursty, fluctuating, ramp, diurnal"),
+        (("--pattern", "calm"), "accepted: constant, steady-low, steady-high, bursty, fluctuating, ramp, diurnal"),
         (("--trace", "/nowhere.csv"), "/nowhere.csv: the trace cannot be read"),
         (("--trace", "{directory}"), "the trace cannot be read"),
         (("--trace", "{file}"), "pipeline.yaml, line"),
         ((*PATTERN, "-f", "/nowhere.yaml"), "/nowhere.yaml"),
+        ((*PATTERN, "--network", "4g-bus"), "network: accepted: --network and --size together"),
+        ((*PATTERN, "--size", "1KB"), "network: accepted: --network and --size together"),
+        ((*PATTERN, "--network", "{file}", "--size", "1KB"), "pipeline.yaml, line 1"),
+        ((*PATTERN, "--network", "4g-bus", "--size", "1TB"), "size: '1TB': accepted: bytes above 0"),
+        ((*PATTERN, "--network", "4g-bus", "--size", "9999999MB"), "accepted: what brings them over within a day"),
         ((*PATTERN, "--algorithm", "magic"), "'magic' is unknown; accepted: ipa"),
         ((*PATTERN, "--algorithm", "no_such_package:thing"), "no_such_package"),
         ((*PATTERN, "--algorithm", "os:path"), "accepted: a class or function"),

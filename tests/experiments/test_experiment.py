@@ -16,6 +16,8 @@ pytest.importorskip("pyarrow", reason="the extra `experiments` is not installed"
 
 from ipa_seldon.experiments.series import COLUMNS
 from tests.experiments.conftest import Workspace, pipeline_document
+from tests.experiments.test_outputs import texts
+from tests.pages import Page, table
 from tests.waiting import wait_for
 
 
@@ -79,6 +81,46 @@ def test_a_set_without_a_profile_runs(workspace: Workspace) -> None:
     assert cells["set"]["failed"]["mean"] == 0
     capacities.write_text(capacities.read_text().replace("heavy,2,2,8", "heavy,2,2,7"))
     assert workspace.json(*only)["executed"] == 4
+
+
+def test_requests_over_a_network(workspace: Workspace) -> None:
+    """What a network that is not there stands for is said, its figures are columns, and the report says what was sent
+    over which network.
+    """
+    workspace.change("pipelines", ["pipelines/one.yaml"])
+    wild = workspace.document["spec"]["loads"]["wild"]
+    network = {"trace": "net.csv", "pattern": "4g-foot"}
+    workspace.change("loads", {"wild": {**wild, "network": network, "size": "200KB,500KB"}})
+    code, _, err = workspace.run()
+    assert code == 0
+    assert "load wild: net.csv is not there; the pattern 4g-foot instead" in err
+    for row in rows(workspace.results):
+        assert 0.02 < float(row["network.mean"]) < float(row["network.max"]) < 2
+        assert int(row["network.lost"]) == 0
+    said = "<dd>bursty, peak 20 rps; 200KB,500KB over 4g-foot</dd>"
+    html = (workspace.directory / "report.html").read_text("utf-8")
+    assert said in html
+    assert "avoidable ratio" in table(html, "one: mean ± 95 % confidence")[0]
+    data = Page(html).charts()["time-one-wild"]["data"]
+    own = ["violations (1/s)", "p99 (s)", "accuracy loss", "cost (cores)"]
+    assert [trace["name"] for trace in data] == ["load (rps)", "network (s)", *["default"] * 4, *["fixed"] * 4]
+    words = texts(workspace.directory / "figures" / "one-wild.svg")
+    assert {"load (rps)", "network (s)", *own} <= words
+
+
+def test_a_loss_that_is_none_is_not_drawn(workspace: Workspace) -> None:
+    """Where every plan is as accurate as can be; and cores that change in place are told."""
+    workspace.change("pipelines", ["pipelines/one.yaml"])
+    workspace.change("methods", {"fixed": {"algorithm": "fa2-high"}})
+    workspace.change("loads", {"calm": workspace.document["spec"]["loads"]["calm"]})
+    workspace.change("simulation", {"resize": "250ms"})
+    code, _, err = workspace.run()
+    assert code == 0, err
+    words = texts(workspace.directory / "figures" / "one-calm.svg")
+    assert {"load (rps)", "p99 (s)", "cost (cores)"} <= words
+    assert not {"accuracy loss", "network (s)", "violations (1/s)"} & words
+    html = (workspace.directory / "report.html").read_text("utf-8")
+    assert "<dd>drops hopeless requests, replicas start in 0 s, cores change in place in 0.25 s</dd>" in html
 
 
 def test_a_changed_method_runs_its_cells_again(workspace: Workspace) -> None:

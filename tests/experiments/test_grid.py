@@ -10,10 +10,13 @@ import pytest
 
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.grid import Cell, code_version, expand, merged, read_experiment
+from ipa_seldon.simulation.network import Network, pattern_bandwidth, sizes_of
+from ipa_seldon.simulation.physics import Drop
 from ipa_seldon.traces import read_trace
 from tests.experiments.conftest import Workspace, pipeline_document
 
 ROOT = Path(__file__).parents[2]
+WITH_NETWORK = {"pattern": "ramp", "scale": 5, "network": {"pattern": "4g-bus"}, "size": "200KB"}
 
 
 def test_every_combination_is_a_run(workspace: Workspace) -> None:
@@ -89,6 +92,33 @@ def test_a_load_is_a_window_of_a_long_trace(workspace: Workspace) -> None:
         expand(read_experiment(workspace.file), cell)
 
 
+def test_a_network_is_its_trace_where_that_is(workspace: Workspace) -> None:
+    """Without the file the network of a load is its pattern, of the load's length and the run's seed; with it, the
+    trace, whatever the seed; a load that says nothing has none.
+    """
+    workspace.change("loads.calm.network", {"trace": "net.csv", "pattern": "4g-bus"})
+    workspace.change("loads.calm.size", "200KB-500KB")
+    only = {"pipeline": ["one"], "method": ["default"]}
+
+    def networks() -> tuple[list[Network | None], list[str]]:
+        runs = expand(read_experiment(workspace.file), only)
+        return [run.scenario.network for run in runs], [run.key for run in runs]
+
+    (one, other, *none), keys = networks()
+    assert none == [None, None]
+    for seed, made in enumerate((one, other)):
+        assert made is not None
+        assert np.array_equal(made.bandwidth, pattern_bandwidth("4g-bus", 60, seed))
+        assert made.sizes == sizes_of("200KB-500KB")
+    (workspace.path / "net.csv").write_text("second,bytes_per_second\n0,1000000\n1,2000000\n")
+    traced, keys_of_trace = networks()
+    assert [made and made.bandwidth.tolist() for made in traced] == [[1e6, 2e6], [1e6, 2e6], None, None]
+    workspace.change("loads.calm.size", "200KB")
+    _, keys_of_size = networks()
+    assert len({keys[0], keys_of_trace[0], keys_of_size[0]}) == 3
+    assert keys[2:] == keys_of_trace[2:] == keys_of_size[2:]
+
+
 def test_the_key_follows_what_decides_the_result(workspace: Workspace) -> None:
     """Spec, profile, simulation and load change it; the profile's name and the order of its rows do not."""
 
@@ -109,11 +139,13 @@ def test_the_key_follows_what_decides_the_result(workspace: Workspace) -> None:
     for change, value in (
         ("methods.default", {"objective": {"alpha": 11}}),
         ("simulation", {"drop": "expired"}),
+        ("simulation", {"drop": "expired", "resize": "250ms"}),
+        ("simulation", {"drop": "expired", "resize": "250ms", "held_back": 1}),
         ("loads.calm.scale", 17),
     ):
         workspace.change(change, value)
         keys.add(key())
-    assert len(keys) == 5
+    assert len(keys) == 7
 
 
 def test_the_key_follows_the_code_that_runs(tmp_path: Path) -> None:
@@ -166,6 +198,28 @@ def test_infadapters_evaluation_expands() -> None:
     assert means == pytest.approx(windows, rel=0.001 if there else 0.25)
 
 
+def test_sponges_evaluation_expands() -> None:
+    """Every method fits the service; each load is 12 minutes long, over the bus trace, twice, where it is there."""
+    experiment = read_experiment(ROOT / "profiling" / "sponge.yaml")
+    runs = expand(experiment)
+    assert len(runs) == 5 * 9 * 5
+    assert {run.cell.pipeline for run in runs} == {"yolo-sponge"}
+    assert {len(run.scenario.rates) for run in runs} == {720}
+    there = experiment.network_trace("500kb") is not None
+    assert {len(run.scenario.network.bandwidth) for run in runs if run.scenario.network} == {360 if there else 720}
+    assert {run.scenario.physics.resize for run in runs} == {0.1}
+    means = {run.cell.load: float(run.scenario.rates.mean()) for run in runs}
+    published = expand(read_experiment(ROOT / "profiling" / "sponge-published.yaml"))
+    alike = {(str(run.cell), run.seed): run.scenario for run in runs}
+    assert len(published) == 2 * 9 * 5
+    for run in published:
+        other = alike[str(run.cell), run.seed]
+        assert run.scenario.config.spec == other.config.spec
+        assert np.array_equal(run.scenario.rates, other.rates)
+        assert (run.scenario.physics.drop, run.scenario.physics.resize) == (Drop.NONE, other.physics.resize)
+    assert means == pytest.approx({"200kb": 20, "500kb": 20, "surges": 13, "rush": 40, "overload": 26}, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("load", "damping"), [("bursty", 8), ("steady-low", 8), ("steady-high", 3), ("fluctuating", 8)]
 )
@@ -189,8 +243,18 @@ def test_infadapters_windows_are_those_of_ipa_not_damped(load: str, damping: int
         ("loads.calm", {"pattern": "ramp"}, "scale: accepted: requests/s at the peak, together with pattern"),
         ("loads.calm.damping", 2, "damping: accepted: together with trace"),
         ("loads.calm.start", "5m", "start: accepted: together with trace"),
-        ("loads.calm.pattern", "rampp", "spec.loads.calm: pattern: 'rampp' is unknown; accepted: steady-low"),
+        ("loads.calm.pattern", "rampp", "spec.loads.calm: pattern: 'rampp' is unknown; accepted: constant, steady-low"),
         ("loads.wild", {"trace": "gone.csv"}, "spec.loads.wild: "),
+        ("loads.calm.size", "200KB", "size: accepted: bytes such as 200KB, together with network"),
+        ("loads.calm.network", {"pattern": "4g-bus"}, "size: accepted: bytes such as 200KB, together with network"),
+        (
+            "loads.calm",
+            WITH_NETWORK | {"network": {}},
+            "spec.loads.calm.network: {}: accepted: trace, pattern, or both",
+        ),
+        ("loads.calm", WITH_NETWORK | {"size": "big"}, "spec.loads.calm: size: 'big': accepted: bytes above 0"),
+        ("loads.calm", WITH_NETWORK | {"network": {"pattern": "5g"}}, "spec.loads.calm: network: '5g': accepted: "),
+        ("loads.calm", WITH_NETWORK | {"network": {"trace": "gone.csv"}}, "gone.csv: the trace cannot be read"),
         ("seeds", [1, 1], "seeds: accepted: each seed once"),
         ("seeds", [], "spec.seeds: "),
         ("simulation.drop", "all", "spec.simulation.drop: 'all': accepted: 'hopeless', 'expired' or 'none'"),

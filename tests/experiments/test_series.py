@@ -46,6 +46,24 @@ def test_every_second_says_what_held_in_it(simulated: tuple[Scenario, SimulatedR
         assert rows[second]["p99"] == (pytest.approx(np.percentile(inside, 99)) if len(inside) else None)
 
 
+def test_the_network_is_the_mean_of_who_came(workspace: Workspace) -> None:
+    """Of every second in which a request came; without a network there is none."""
+    load = {"pattern": "steady-low", "scale": 4, "duration": "60s", "network": {"pattern": "4g-bus"}, "size": "500KB"}
+    workspace.change("loads.far", load)
+    workspace.change("simulation", {"drop": "none"})
+    for name in ("far", "calm"):
+        run = expand(read_experiment(workspace.file), {"pipeline": ["one"], "load": [name], "method": ["fixed"]})[0]
+        simulated = simulate(run.scenario)
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in series(run.scenario, simulated)]
+        assert len(rows) == 60
+        arrivals, spent = simulated.answers.arrivals, 2 - (simulated.answers.deadlines - simulated.answers.arrivals)
+        for second, row in enumerate(rows):
+            came = spent[arrivals.astype(int) == second]
+            known = name == "far" and len(came) > 0
+            assert row["network"] == (pytest.approx(came.mean()) if known else None)
+        assert {row["rps"] == 0 for row in rows} == {True, False}
+
+
 def test_the_loss_is_what_lacks_of_the_most_accurate(workspace: Workspace) -> None:
     """Light variants at both stages, where heavy ones are more accurate."""
     run = expand(read_experiment(workspace.file), {"pipeline": ["two"], "load": ["calm"], "method": ["fixed"]})[0]

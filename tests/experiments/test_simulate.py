@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,22 @@ from numpy.typing import NDArray
 from ipa_seldon.bootstrap import replay_decisions
 from ipa_seldon.config import Config, read_config
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.experiments.simulate import Scenario, SimulatedRun, figures, flat, mean_cost, repeated, simulate
+from ipa_seldon.experiments.simulate import (
+    Scenario,
+    SimulatedRun,
+    figures,
+    flat,
+    mean_cost,
+    quickest,
+    repeated,
+    simulate,
+)
 from ipa_seldon.experiments.statistics import estimate
 from ipa_seldon.plan import allocated_cores
+from ipa_seldon.simulation.network import Network, sizes_of
 from ipa_seldon.simulation.physics import Drop, Physics
-from ipa_seldon.simulation.workload import pattern_rates
-from tests.test_config import document, write
+from ipa_seldon.simulation.workload import pattern_rates, poisson_arrivals
+from tests.test_config import document, document_of_a_service, write
 
 LATENCY = {"p50", "p95", "p99"}
 
@@ -153,6 +164,133 @@ def test_a_load_beyond_memory_is_refused(tmp_path: Path, rate: float) -> None:
     """More requests than a run holds, or no number of them, is a ConfigError before anything runs."""
     with pytest.raises(ConfigError, match="accepted: up to 10,000,000"):
         simulate(Scenario(config(tmp_path), np.full(60, rate), 0))
+
+
+def over_a_network(directory: Path, drop: Drop = Drop.HOPELESS) -> Scenario:
+    """Requests of half a second, and one in four of longer than the SLO, on a network of 100 KB/s."""
+    network = Network(np.array([100e3]), sizes_of("50KB:3,700KB"))
+    return Scenario(config(directory), np.full(60, 8.0), 5, physics=Physics(drop), network=network)
+
+
+def test_a_network_takes_from_the_budgets(tmp_path: Path) -> None:
+    """Requests come later, with what is left of 6.89 s to the deadlines they had when they were sent; their latency
+    counts from when they come. The figures tell the seconds on the network, and who was lost on it.
+    """
+    scenario = over_a_network(tmp_path)
+    run = simulate(scenario)
+    answers = run.answers
+    sent = poisson_arrivals(scenario.rates, 5)
+    assert answers.deadlines == pytest.approx(sent + 6.89)
+    assert set(np.round(answers.arrivals - sent, 6)) == {0.5, 7.0}
+    found = figures(run)
+    gone = int((np.round(answers.arrivals - sent, 6) == 7.0).sum())
+    assert found["network"] == {
+        "mean": pytest.approx((answers.arrivals - sent).mean()),
+        "max": pytest.approx(7.0),
+        "lost": gone,
+    }
+    assert 0.15 * len(sent) < gone < 0.35 * len(sent)
+    assert answers.dropped[answers.arrivals > answers.deadlines].all()
+    violations = found["late"] + found["dropped"] - gone
+    assert found["avoidable_ratio"] == pytest.approx(violations / (len(sent) - gone))
+    assert found["latency"]["p50"] == np.percentile((answers.finished - answers.arrivals)[answers.answered], 50)
+    assert without_time(found) == without_time(figures(simulate(scenario)))
+
+
+def test_who_is_lost_on_the_network_is_late_where_nothing_drops(tmp_path: Path) -> None:
+    """A request that comes after its deadline is a violation whether it is served or not."""
+    run = simulate(over_a_network(tmp_path, Drop.NONE))
+    gone = run.answers.arrivals > run.answers.deadlines
+    assert gone.any()
+    assert run.answers.late[gone].all()
+    assert not run.answers.dropped.any()
+
+
+def test_who_comes_with_less_than_serving_takes_is_lost(tmp_path: Path) -> None:
+    """The quickest crop takes 1 / 15.1 s, the quickest classification 1 / 17.7 s: with 0.1 s left nothing could be
+    done, with 0.2 s it could.
+    """
+    at_best = 1 / 15.1 + 1 / 17.7
+    assert quickest(config(tmp_path).pipeline) == pytest.approx(at_best)
+    for left, lost in ((0.1, True), (0.2, False)):
+        network = Network(np.array([100e3]), sizes_of(f"{100e3 * (6.89 - left):.0f}B"))
+        scenario = Scenario(config(tmp_path), np.full(60, 1.0), 5, physics=Physics(Drop.EXPIRED), network=network)
+        found = figures(simulate(scenario))
+        assert found["network"]["lost"] == (found["requests"] if lost else 0)
+        assert found["violation_ratio"] > 0
+        assert found["avoidable_ratio"] == (0.0 if lost else found["violation_ratio"])
+
+
+METHODS = ("sponge", "sponge-hv", "sponge-published", "fa2", "vpa", "static-8", "static-16")
+
+
+def service(directory: Path, algorithm: str, rate: float, **simulation: Any) -> Scenario:
+    """Sponge's service over a network that is good for 30 s and bad for 30 s, at a rate (requests/s)."""
+    content = document_of_a_service()
+    content["spec"] |= {"algorithm": algorithm, "interval": "1s", "forecaster": {"name": "max", "window": "15s"}}
+    content["spec"]["forecaster"] |= {"aggregate": "5s", "horizon": "5s", "resolution": "5s", "quantile": "none"}
+    content["spec"]["stages"]["yolo"]["variants"]["yolov5s"]["load_time"] = "6s"
+    network = Network(np.repeat([4e6, 1e6], 30), sizes_of("200KB,500KB"))
+    made = read_config(write(directory, content))
+    return Scenario(made, np.full(120, rate), 1, physics=Physics(Drop.EXPIRED, **simulation), network=network)
+
+
+@pytest.mark.parametrize("algorithm", METHODS)
+def test_every_method_serves_requests_with_deadlines(tmp_path: Path, algorithm: str) -> None:
+    """Every request leaves, decisions never fail and follow from what was observed, the seed decides all; cores change
+    in place: nothing runs beside the one pod of those that have one.
+    """
+    scenario = service(tmp_path, algorithm, 15.0, resize=0.1)
+    run = simulate(scenario)
+    found = figures(run)
+    assert found["completed"] + found["late"] + found["dropped"] == found["requests"]
+    assert (found["failed"], found["decisions"]) == (0, 120)
+    assert found["violation_ratio"] < 0.1
+    assert without_time(found) == without_time(figures(simulate(scenario)))
+    assert replay_decisions(scenario.config, algorithm, run.decisions) == []
+    if algorithm != "fa2":
+        assert run.allocated[1].max() <= 16
+    if algorithm.startswith("static"):
+        assert set(run.allocated[1]) == {float(algorithm.removeprefix("static-"))}
+
+
+def test_sponge_grows_where_the_network_is_bad(tmp_path: Path) -> None:
+    """On the bad network it holds more cores than on the good one; budgets are observed, and few requests are late that
+    could have been in time.
+    """
+    run = simulate(service(tmp_path, "sponge", 15.0))
+    moments, cores = run.allocated
+    middles = np.arange(120) + 0.5
+    held = cores[np.searchsorted(moments, middles, side="right") - 1]
+    bad = (middles % 60 > 36) & (middles % 60 < 58)
+    good = (middles % 60 > 6) & (middles % 60 < 28)
+    assert held[bad].mean() > 1.3 * held[good].mean()
+    least = [min(decision.observation.budgets) for decision in run.decisions[10:]]
+    assert min(least) == pytest.approx(0.5, abs=0.05)
+    assert max(least) == pytest.approx(0.875, abs=0.05)
+    assert figures(run)["avoidable_ratio"] < 0.01
+
+
+def test_more_than_one_pod_carries_takes_replicas(tmp_path: Path) -> None:
+    """At 45 requests/s one pod of 16 cores serves fewer than most in time; sponge-hv adds one and serves nearly all."""
+    one, several = (figures(simulate(service(tmp_path, name, 45.0))) for name in ("sponge", "sponge-hv"))
+    assert one["violation_ratio"] > 0.5
+    assert several["avoidable_ratio"] < 0.1
+    assert several["mean_cost"] > 16
+
+
+def test_a_named_algorithm_brings_its_deadlines(tmp_path: Path) -> None:
+    """Sponge in place of the file's FA2 is the same as in the file: cores in place, budgets observed."""
+    named = replace(service(tmp_path, "fa2", 15.0), algorithm="sponge")
+    written = service(tmp_path, "sponge", 15.0)
+    assert without_time(figures(simulate(named))) == without_time(figures(simulate(written)))
+
+
+def test_a_network_without_requests_has_no_figures(tmp_path: Path) -> None:
+    """Nothing was on it, nothing was lost."""
+    network = Network(np.array([1e6]), sizes_of("200KB"))
+    found = figures(simulate(Scenario(config(tmp_path), np.zeros(20), 0, network=network)))
+    assert found["network"] == {"mean": None, "max": None, "lost": 0}
 
 
 def test_figures_are_spread_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_summary_counts_every_request() -> None:
     assert figures["accuracy"] == pytest.approx(14 / 16)
     assert figures["late_starts"]["count"] == 2
     assert figures["late_starts"]["longest"] == pytest.approx(0.25)
+
+
+def test_summary_of_a_network() -> None:
+    """Seconds on the network are told where there are any, and are no delay of the generator's."""
+    over = [
+        replace(record(k, RequestOutcome.COMPLETED, 0.9, delay=transfer), transfer=transfer)
+        for k, transfer in ((0, 0.1), (1, 0.5))
+    ]
+    figures = summary([*over, replace(over[0], sent=over[0].sent + 0.2)])
+    assert figures["network"] == {"mean": pytest.approx(0.7 / 3), "max": 0.5}
+    assert figures["late_starts"] == {"count": 1, "longest": pytest.approx(0.2)}
+    assert figures["latency"]["p50"] == pytest.approx(0.9)
+    assert "network" not in summary([record(0, RequestOutcome.COMPLETED, 0.9)])
 
 
 def test_summary_of_nothing() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.loadgen import Payload, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.loadgen.sender import Sender, Target, announced_slo
+from ipa_seldon.simulation.workload import poisson_arrivals
 
 
 @dataclass
@@ -121,6 +123,29 @@ async def test_budget_counts_from_when_a_request_was_due() -> None:
     assert records[0].outcome is RequestOutcome.LATE
 
 
+async def test_a_network_delays_requests_and_takes_from_their_budgets() -> None:
+    """A request is sent when it is over the network, with what that left of its SLO, which may be nothing; a quick one
+    overtakes a slow one. Latency counts from when its client sent it.
+    """
+    answers, records = Answers(), list[RequestRecord]()
+    answers.gate.set()
+    async with answers.served() as url:
+        start = time.time()
+        # The first was sent long ago, and on the network for longer than its SLO.
+        due, transfers = [start - 40.0, start, start + 0.1], [40.0, 1.0, 0.2]
+        sender = Sender(Target(url, 30.0), PAYLOADS, records.append)
+        await sender.send(due, asyncio.Event(), transfers)
+    assert [record.index for record in sorted(records, key=lambda record: record.sent)] == [0, 2, 1]
+    by_index = sorted(records, key=lambda record: record.index)
+    assert [(record.due, record.transfer) for record in by_index] == list(zip(due, transfers, strict=True))
+    assert all(record.done >= record.sent >= record.due + record.transfer for record in records)
+    left = [30.0 - (record.sent - record.due) for record in records]
+    assert sorted(answers.slos) == pytest.approx(sorted(left), abs=1e-5)
+    assert min(answers.slos) < 0
+    assert [record.outcome.value for record in by_index] == ["late", "completed", "completed"]
+    assert all(record.delay == record.sent - record.due - record.transfer for record in records)
+
+
 async def test_unanswered_requests_are_given_up() -> None:
     """A server that never answers, or none at all, costs the timeout and leaves failed records."""
     answers, records = Answers(), list[RequestRecord]()
@@ -189,6 +214,36 @@ async def test_command_sends_a_trace(tmp_path: Path) -> None:
     assert seconds == {0, 2}
 
 
+async def test_command_sends_over_a_network(tmp_path: Path) -> None:
+    """With --network and --size requests keep the times at which their clients send them, and come as much later as
+    their bytes take: 50 KB take half a second at 100 KB/s, 200 KB longer than the SLO. The summary tells the seconds.
+    """
+    (tmp_path / "load.csv").write_text("second,rps\n0,20\n1,20\n")
+    (tmp_path / "network.csv").write_text("second,bytes_per_second\n0,100000\n")
+    (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
+    answers = Answers()
+    answers.gate.set()
+    start = time.time() + 2.0
+    async with answers.served() as url:
+        process = await run_load(
+            *(url, "--trace", str(tmp_path / "load.csv"), "--slo", "1.5", "--start-at", str(start), "--seed", "1"),
+            *("--network", str(tmp_path / "network.csv"), "--size", "50KB,200KB", "-o", "json"),
+            *("--body", str(tmp_path / "body.json"), "--records", str(tmp_path / "records.jsonl")),
+        )
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    records = sorted(read_records(tmp_path / "records.jsonl"), key=lambda record: record.index)
+    sent = poisson_arrivals(np.array([20.0, 20.0]), seed=1)
+    assert [record.due - start for record in records] == pytest.approx(sent.tolist(), abs=1e-5)
+    assert {round(record.transfer, 6) for record in records} == {0.5, 2.0}
+    assert all(record.sent >= record.due + record.transfer for record in records)
+    left = [1.5 - (record.sent - record.due) for record in records]
+    assert sorted(answers.slos) == pytest.approx(sorted(left), abs=1e-5)
+    figures = json.loads(output)
+    assert figures["network"]["max"] == pytest.approx(2.0)
+    assert figures["late"] >= sum(record.transfer > 1.5 for record in records) > 0
+
+
 async def test_command_keeps_its_records_on_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends the command cleanly with the summary of what was sent."""
     (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
@@ -214,6 +269,9 @@ async def test_command_keeps_its_records_on_interrupt(tmp_path: Path) -> None:
         (("--pattern", "ramp", "--trace", "x.csv"), "exactly one"),
         (("--trace", "/nonexistent.csv"), "/nonexistent.csv"),
         (("--pattern", "ramp", "--duration", "1", "--slo", "1", "--body", "/nonexistent"), "/nonexistent"),
+        (("--pattern", "ramp", "--network", "4g-bus"), "--network and --size together"),
+        (("--pattern", "ramp", "--network", "5g", "--size", "1KB"), "one of 4g-bus, 4g-foot, 4g-static"),
+        (("--pattern", "ramp", "--network", "4g-bus", "--size", "big"), "size: 'big': accepted: bytes"),
     ],
 )
 async def test_wrong_usage_is_one_line_and_exit_2(options: tuple[str, ...], words: str) -> None:

@@ -26,10 +26,11 @@ PLAN = {"s": one("light", 1)}
 
 def platform(*arrivals: float, history: int = 5) -> SimulatedPlatform:
     """One stage, ``light`` or ``heavy``, that serves ``arrivals`` with an SLO of 10 s; of ``measured`` only a capacity
-    is known, and of ``nothing`` that it has none.
+    is known, of ``nothing`` that it has none, and of ``few`` nothing beyond the cores that were profiled.
     """
     nothing = replace(by_capacity("nothing", 1.0), core_rate=0.0)
-    variants = (variant("light", 1.0), variant("heavy", 4.0, load_time=3.0), by_capacity("measured", 1.0), nothing)
+    few = replace(nothing, name="few", cores=(1, 2))
+    variants = (variant("light", 1.0), variant("heavy", 4.0, load_time=3.0), by_capacity("measured", 1.0), nothing, few)
     made = pipeline([Stage("s", variants)], slo=10.0)
     moments = np.array(arrivals, dtype=float)
     return SimulatedPlatform(made, Requests(moments, np.full(len(moments), 10.0)), Physics(), 0, history)
@@ -86,12 +87,43 @@ def test_remaining_budgets_are_those_of_who_waits() -> None:
     assert served.observe(1.5).remaining_slo == (8.5,)
 
 
+@pytest.mark.parametrize("by_deadline", [True, False])
+def test_budgets_are_those_of_who_came_lately(by_deadline: bool) -> None:
+    """Of the requests in the five seconds before, in order of arrival, the first moment included and the last not,
+    whether or not anything is left; only where requests have deadlines of their own.
+    """
+    made = replace(pipeline([Stage("s", (variant("light", 1.0),))], slo=10.0), by_deadline=by_deadline)
+    requests = Requests(np.array([0.0, 1.0, 1.5, 4.0, 6.5]), np.array([3.0, 9.0, 0.0, 7.0, -2.0]))
+    served = SimulatedPlatform(made, requests, Physics(), 0, history=5)
+    served.apply(PLAN)
+    found = [served.observe(now).budgets for now in (0.0, 4.0, 6.0, 7.0, 60.0)]
+    assert found == ([(), (3.0, 9.0, 0.0), (9.0, 0.0, 7.0), (7.0, -2.0), ()] if by_deadline else [()] * 5)
+
+
+def test_replicas_are_ready_one_after_another() -> None:
+    """Of a stage that starts replicas those of its plan that serve; of one that starts none nothing needs to be said;
+    cores that grow in place serve meanwhile, those of another variant do not.
+    """
+    made = replace(
+        pipeline([Stage("s", (variant("light", 1.0, load_time=3.0), variant("heavy", 4.0)))]), by_deadline=True
+    )
+    served = SimulatedPlatform(made, Requests(np.zeros(0), np.zeros(0)), Physics(startup=2.0), 0, history=5)
+    served.apply({"s": one("light", 2)})
+    assert served.observe(1.0).ready == {}
+    served.apply({"s": one("light", 3, cores=2)})
+    assert served.observe(1.0).ready == served.observe(5.9).ready == {"s": 2}
+    assert served.observe(6.1).ready == {}
+    served.apply({"s": one("heavy", 2)})
+    assert served.observe(7.0).ready == {"s": 0}
+    assert served.observe(8.5).ready == {}
+
+
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
         ({"other": one("light")}, "'other'"),
         ({"s": one("medium")}, "'medium'"),
-        ({"s": one("light", cores=5)}, "5 cores; profiled: 1, 2, 3, 4"),
+        ({"s": one("few", cores=5)}, "5 cores; profiled: 1, 2"),
         ({"s": one("light", replicas=0)}, "0 replicas"),
         ({"s": one("light", batch=0)}, "batch 0"),
         ({"s": one("light") * 2}, "light, light; accepted: each variant once"),

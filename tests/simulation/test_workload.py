@@ -37,8 +37,11 @@ def test_bursty_has_calm_then_bursts_with_calm_between(seed: int) -> None:
 
 
 def test_patterns_have_their_character() -> None:
-    """Steady loads stay near their level, high is above low, a ramp only rises, a day peaks inside."""
+    """Constant is its scale, steady loads stay near their level, high is above low, a ramp only rises, a day peaks
+    inside.
+    """
     made = {name: pattern_rates(name, 600, scale=1.0, seed=3) for name in PATTERNS}
+    assert set(made["constant"]) == {1.0}
     assert made["steady-low"].max() < made["steady-high"].min()
     assert np.std(made["steady-high"]) < 0.1 < np.std(made["fluctuating"])
     assert np.all(np.diff(made["ramp"]) > 0)
