@@ -19,7 +19,6 @@ from ipa_seldon.plan import Plan
 from ipa_seldon.platforms.seldon.options import SeldonOptions
 from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 from ipa_seldon.platforms.triton_models import TritonModels
-from ipa_seldon.platforms.triton_server import SHARED_MEMORY
 from ipa_seldon.specs.seldon import plan_config_map, seldon_deployment
 from ipa_seldon.specs.triton import allocation_of
 from tests.cluster.local import LocalCluster, local_cluster
@@ -27,6 +26,7 @@ from tests.cluster.nodes import deferred, granted
 from tests.cluster.processes import Pod
 from tests.cluster.world import SETTINGS, ScriptedLoad, door, toy_pipeline, toy_plan
 from tests.platforms.load import CLIENTS, Load
+from tests.remnants import abandoned_memory
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
@@ -106,10 +106,10 @@ def answered(load: Load) -> set[int]:
 
 
 def remnants() -> set[str]:
-    """Living children of this process, and Triton's shared memory."""
+    """Living children of this process, and shared memory that Tritons have abandoned."""
     children = psutil.Process().children(recursive=True)
     living = {f"{child.pid} {child.name()}" for child in children if child.status() != psutil.STATUS_ZOMBIE}
-    return living | {path.name for path in SHARED_MEMORY.glob("ipa_seldon_*")}
+    return living | abandoned_memory()
 
 
 @pytest.fixture(scope="module")

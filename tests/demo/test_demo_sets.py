@@ -11,7 +11,8 @@ import yaml
 from ipa_seldon.demo.runner import RECOGNISE_PIPELINE
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.telemetry.audit import read_audit_log
-from tests.demo.test_demo import ipa_seldon, leftovers
+from tests.demo.test_demo import ipa_seldon
+from tests.remnants import abandoned_memory, processes_of
 
 pytestmark = pytest.mark.triton
 CAPACITIES = """variant,cores,slo,capacity,load_time
@@ -42,7 +43,7 @@ def test_variants_serve_together_and_are_as_accurate_as_their_shares_say(tmp_pat
     """Under a load that rises beyond the best variant: two serve at once, each about what its share comes to; the mean
     accuracy is that of the shares within four standard errors; and no transition loses a request.
     """
-    before = leftovers()
+    before = abandoned_memory()
     words = ("--duration", "45", "--pattern", "ramp", "--scale", "12", "--no-calibrate", "--directory", str(tmp_path))
     done = ipa_seldon("demo", "--algorithm", "infadapter", "-f", str(pipeline), *words, "-o", "json")
     assert done.returncode == 0, done.stderr
@@ -66,4 +67,5 @@ def test_variants_serve_together_and_are_as_accurate_as_their_shares_say(tmp_pat
     assert summary["accuracy"] == pytest.approx(mean, abs=4 * (mean * (1 - mean) / independent) ** 0.5)
     assert stated["v6-160"]["accuracy"] < summary["accuracy"] < stated["v6-384"]["accuracy"]
     assert 'id="variants"' in (tmp_path / "report.html").read_text()
-    assert leftovers() == before
+    assert abandoned_memory() <= before
+    assert not processes_of(tmp_path)
