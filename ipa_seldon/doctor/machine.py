@@ -12,14 +12,14 @@ _WAYS = {
 
 
 def cores() -> Finding:
-    """How model processes on this machine are held to the cores of a plan."""
+    """What could hold model processes on this machine to the cores of a plan, beside their threads."""
     return bound(best_quota())
 
 
 def bound(quota: CpuQuota) -> Finding:
     """The same of one way."""
     if quota.how in _WAYS:
-        return ok("quota", f"on this machine model processes get {_WAYS[quota.how]}")
+        return ok("quota", f"on this machine model processes can be given {_WAYS[quota.how]}")
     return warn(
         "quota",
         "on this machine nothing but its threads bounds the cores of a model process",
