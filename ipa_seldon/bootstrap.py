@@ -37,7 +37,8 @@ from ipa_seldon.latency_model import Fit
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
-from ipa_seldon.schema import ObjectiveSpec, SeldonSpec
+from ipa_seldon.schema import SeldonSpec
+from ipa_seldon.schema_decisions import ObjectiveSpec
 from ipa_seldon.solvers import SOLVERS, Solver
 from ipa_seldon.specs.seldon import (
     CAPACITY_FILE,

@@ -14,6 +14,7 @@ import numpy as np
 
 from ipa_seldon.algorithms import Algorithm, Settings
 from ipa_seldon.algorithms.damping import Agreed
+from ipa_seldon.dispatch import apportioned
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import set_binding, set_runner_up
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -190,13 +191,14 @@ class InfAdapter:
         return self._plan(options, choice, options.problem.shares(choice))
 
     def _plan(self, options: _Options, choice: Sequence[int], shares: Floats) -> Plan:
+        stated = shares.tolist()
         if self._quanta:
-            shares = _in_quanta(shares, self._quanta)
+            stated = [parts / self._quanta for parts in apportioned(stated, self._quanta)]
         pods = (int(cores[k]) for cores, k in zip(options.sizes, choice, strict=True))
         return {
             self.stage.name: tuple(
                 Allocation(variant.name, 1, cores, 1, share)
-                for variant, cores, share in zip(self.variants, pods, shares.tolist(), strict=True)
+                for variant, cores, share in zip(self.variants, pods, stated, strict=True)
                 if share
             )
         }
@@ -274,15 +276,6 @@ class InfAdapter:
                 "peak": transition_cores(before, plan),
             },
         )
-
-
-def _in_quanta(shares: Floats, quanta: int) -> Floats:
-    """``shares``, which sum to 1, as multiples of ``1 / quanta``, by largest remainders; of equal ones the first."""
-    whole = np.floor(shares * quanta + _SLACK)
-    missing = quanta - int(whole.sum())
-    whole[np.argsort(whole - shares * quanta, kind="stable")[:missing]] += 1
-    multiples: Floats = whole / quanta
-    return multiples
 
 
 def _only_stage(pipeline: Pipeline) -> Stage:

@@ -81,7 +81,7 @@ def summary(run: RunResult) -> dict[str, Any]:
     those among them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
     ``start_delay``: seconds by which the generator sent requests too late.
     """
-    delays = [record.sent - record.due for record in run.records]
+    delays = [record.delay for record in run.records]
     switches = [decision for decision in run.decisions if is_switch(decision)]
     directions = [_accuracy_step(run, decision) for decision in switches]
     figures = load_summary(run.records)

@@ -80,7 +80,7 @@ class LocalPlatform:
             self._check(plan)
             with self._changing:
                 self.server.start()
-                self._change(plan)
+                self._change(plan, {})
             self._watcher.start()
         except BaseException:
             self.stop()
@@ -109,7 +109,7 @@ class LocalPlatform:
     def observe(self, now: float) -> Observation:
         """What Triton says it runs, by the shares that are in force, and the arrivals up to ``now``."""
         with self._changing:
-            running = {stage.name: self._running(stage.name) for stage in self._pipeline.stages}
+            running = {stage: self._running(stage, loaded) for stage, loaded in self._models.loaded().items()}
         return Observation(now, tuple(self._arrivals(now)), {stage: ran for stage, ran in running.items() if ran})
 
     def apply(self, plan: Plan) -> None:
@@ -119,7 +119,9 @@ class LocalPlatform:
         """
         self._check(plan)
         with self._changing:
-            self._change({stage: wanted for stage, wanted in plan.items() if not self._runs(stage, wanted)})
+            loaded = self._models.loaded()
+            changed = {stage: wanted for stage, wanted in plan.items() if not self._runs(stage, wanted, loaded[stage])}
+            self._change(changed, loaded)
 
     def _check(self, plan: Plan) -> None:
         """PlatformError for a plan that is not of this pipeline."""
@@ -141,25 +143,26 @@ class LocalPlatform:
         """The models that are to run ``allocations``."""
         return models_of(self._pipeline.stage(stage), allocations, len(allocations) > 1 or stage in self._table)
 
-    def _running(self, stage: str) -> tuple[Allocation, ...]:
-        """What the stage's requests go to, read back from Triton, in the order of the plan in force."""
-        active, loaded = self._active.get(stage, ()), self._models.loaded(stage)
+    def _running(self, stage: str, loaded: Models) -> tuple[Allocation, ...]:
+        """What the stage's requests go to of the models that are ``loaded``, in the order of the plan in force."""
+        active = self._active.get(stage, ())
         return tuple(
             replace(loaded[model], share=allocation.share)
             for model, allocation in zip(self._wanted(stage, active), active, strict=True)
             if model in loaded
         )
 
-    def _runs(self, stage: str, allocations: tuple[Allocation, ...]) -> bool:
-        """Whether the stage runs ``allocations`` and nothing else."""
-        return self._active.get(stage) == allocations and self._models.loaded(stage) == self._wanted(stage, allocations)
+    def _runs(self, stage: str, allocations: tuple[Allocation, ...], loaded: Models) -> bool:
+        """Whether the stage, of which these models are ``loaded``, runs ``allocations`` and nothing else."""
+        return self._active.get(stage) == allocations and loaded == self._wanted(stage, allocations)
 
-    def _change(self, plan: Plan) -> None:
-        in_parallel(self._transition, plan.items())
+    def _change(self, plan: Plan, loaded: Mapping[str, Models]) -> None:
+        """Make stages run ``plan`` that have these models ``loaded``."""
+        in_parallel(self._transition, [(stage, wanted, loaded.get(stage, {})) for stage, wanted in plan.items()])
 
-    def _transition(self, stage: str, allocations: tuple[Allocation, ...]) -> None:
+    def _transition(self, stage: str, allocations: tuple[Allocation, ...], before: Models) -> None:
         """Create, wait until it is ready, shift, drain, delete. What serves keeps serving where the new cannot."""
-        before, after = self._models.loaded(stage), self._wanted(stage, allocations)
+        after = self._wanted(stage, allocations)
         steps = transition(before, after)
         try:
             self._models.load(stage, steps.first)
@@ -189,7 +192,7 @@ class LocalPlatform:
         with self._shifting:
             if self._dispatcher is not None:
                 self._dispatcher.dispatch(self._table)
-        now = self._models.loaded(stage)
+        now = self._models.loaded(stage)[stage]
         self._models.unload(now.keys() - before.keys())
         self._models.load(stage, {model: ran for model, ran in before.items() if now.get(model) != ran})
 
@@ -220,7 +223,7 @@ class LocalPlatform:
             self.restarts += 1
             try:
                 self.server.start()
-                self._change(self._active)
+                self._change(self._active, {})
             except PlatformError:
                 self.server.stop()
                 raise

@@ -32,15 +32,20 @@ class StageModels:
         self._variants = {s.name: {v.version: v.name for v in s.variants} for s in pipeline.stages}
         self.loads = 0
 
-    def loaded(self, stage: str) -> dict[str, Allocation]:
-        """Every model of the stage that answers requests, and what it runs, read back from Triton."""
+    def loaded(self, *stages: str) -> dict[str, dict[str, Allocation]]:
+        """Stage, of these or of all -> every model of it that answers requests, and what that runs, read back from
+        Triton in one look.
+        """
         with TritonModels(self._server.grpc_url) as models:
             ready = models.ready_versions()
-            names = (stage, *(set_model(stage, version) for version in self._variants[stage]))
             return {
-                name: allocation_of(models.configuration(name), self._variants[stage])
-                for name in names
-                if name in ready
+                stage: {
+                    name: allocation_of(models.configuration(name), variants)
+                    for name in (stage, *(set_model(stage, version) for version in variants))
+                    if name in ready
+                }
+                for stage, variants in self._variants.items()
+                if not stages or stage in stages
             }
 
     def load(self, stage: str, models: Models) -> None:

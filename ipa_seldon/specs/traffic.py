@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ipa_seldon.dispatch import apportioned
 from ipa_seldon.plan import Plan
 from ipa_seldon.specs.seldon_operator import Document, containers
 
@@ -19,13 +20,7 @@ ENTRY = "--entry"
 
 def percentages(shares: Mapping[str, float]) -> dict[str, int]:
     """Whole per cent that sum to 100, by largest remainders; of equal remainders the first wins."""
-    total = sum(shares.values())
-    exact = {name: 100 * share / total for name, share in shares.items()}
-    whole = {name: int(value) for name, value in exact.items()}
-    missing = 100 - sum(whole.values())
-    for name in sorted(exact, key=lambda name: whole[name] - exact[name])[:missing]:
-        whole[name] += 1
-    return whole
+    return dict(zip(shares, apportioned(list(shares.values()), 100), strict=True))
 
 
 def in_per_cent(plan: Plan) -> Plan:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ipa_seldon.demo.runner import RECOGNISE_PIPELINE
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.telemetry.audit import read_audit_log
+from tests.demo.recogniser import recogniser_on
 from tests.demo.test_demo import ipa_seldon
 from tests.remnants import abandoned_memory, processes_of
 
@@ -27,16 +27,7 @@ v6-384,1,5,6,1
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
     """The recogniser's pipeline on two cores, with CAPACITIES and an SLO that a busy machine keeps."""
-    document = yaml.safe_load(RECOGNISE_PIPELINE.read_text(encoding="utf-8"))
-    spec = document["spec"]
-    del spec["profile"]
-    spec["repository"] = str((RECOGNISE_PIPELINE.parent / spec["repository"]).resolve())
-    spec |= {"capacity": "capacity.csv", "slo": {"latency": "5s"}, "limits": {"cores": 2}}
-    spec["infadapter"] |= {"budget": 2, "min_cores": 1}
-    (tmp_path / "capacity.csv").write_text(CAPACITIES)
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
+    return recogniser_on(tmp_path, CAPACITIES, slo="5s")
 
 
 def test_variants_serve_together_and_are_as_accurate_as_their_shares_say(tmp_path: Path, pipeline: Path) -> None:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ipa_seldon.demo.runner import PEAK, RECOGNISE_PIPELINE, TEXT_PIPELINE, Demo, Subject, pipeline_of
 from ipa_seldon.errors import ConfigError, PluginError
+from tests.demo.recogniser import recogniser_on
 
 CAPACITIES = """variant,cores,slo,capacity,load_time
 v6-160,1,0.5,80,1
@@ -22,15 +22,7 @@ v6-384,1,0.5,40,1
 @pytest.fixture
 def recognise(tmp_path: Path) -> Path:
     """The recogniser's pipeline file on made-up capacities, and a budget of two cores."""
-    document = yaml.safe_load(RECOGNISE_PIPELINE.read_text(encoding="utf-8"))
-    spec = document["spec"]
-    for key in ("profile", "repository"):
-        spec[key] = str((RECOGNISE_PIPELINE.parent / spec[key]).resolve())
-    spec |= {"capacity": "capacity.csv", "limits": {"cores": 2}, "infadapter": {"budget": 2, "min_cores": 1}}
-    (tmp_path / "capacity.csv").write_text(CAPACITIES)
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
+    return recogniser_on(tmp_path, CAPACITIES, slo="500ms")
 
 
 def said(words: str) -> None:

@@ -191,23 +191,30 @@ async def run_load(url: str, *options: str) -> asyncio.subprocess.Process:
     )
 
 
+async def run_to_the_end(
+    answers: Answers, directory: Path, *options: str
+) -> tuple[dict[str, Any], list[RequestRecord]]:
+    """What the command prints as JSON, and its records, once every request of one body was answered."""
+    (directory / "body.json").write_bytes(b'{"inputs": []}')
+    files = ("--body", str(directory / "body.json"), "--records", str(directory / "records.jsonl"))
+    answers.gate.set()
+    async with answers.served() as url:
+        process = await run_load(url, *options, *files, "-o", "json")
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    return json.loads(output), read_records(directory / "records.jsonl")
+
+
 async def test_command_sends_a_trace(tmp_path: Path) -> None:
     """``ipa-seldon load`` replays a trace from the given start, writes the records and prints the summary as JSON."""
     (tmp_path / "trace.csv").write_text("second,rps\n0,40\n1,0\n2,80\n")
-    (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
-    answers = Answers()
-    answers.gate.set()
-    start = time.time() + 2.0
-    async with answers.served() as url:
-        process = await run_load(
-            *(url, "--trace", str(tmp_path / "trace.csv"), "--damping", "2", "--seed", "1", "--slo", "10"),
-            *("--body", str(tmp_path / "body.json"), "--records", str(tmp_path / "records.jsonl")),
-            *("--start-at", str(start), "-o", "json"),
-        )
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors
-    figures: dict[str, Any] = json.loads(output)
-    records = read_records(tmp_path / "records.jsonl")
+    answers, start = Answers(), time.time() + 2.0
+    figures, records = await run_to_the_end(
+        answers,
+        tmp_path,
+        *("--trace", str(tmp_path / "trace.csv"), "--damping", "2", "--seed", "1", "--slo", "10"),
+        *("--start-at", str(start)),
+    )
     assert figures["requests"] == figures["completed"] == len(records) == len(answers.slos)
     assert 30 <= len(records) <= 95
     seconds = {int(record.due - start) for record in records}
@@ -220,26 +227,20 @@ async def test_command_sends_over_a_network(tmp_path: Path) -> None:
     """
     (tmp_path / "load.csv").write_text("second,rps\n0,20\n1,20\n")
     (tmp_path / "network.csv").write_text("second,bytes_per_second\n0,100000\n")
-    (tmp_path / "body.json").write_bytes(b'{"inputs": []}')
-    answers = Answers()
-    answers.gate.set()
-    start = time.time() + 2.0
-    async with answers.served() as url:
-        process = await run_load(
-            *(url, "--trace", str(tmp_path / "load.csv"), "--slo", "1.5", "--start-at", str(start), "--seed", "1"),
-            *("--network", str(tmp_path / "network.csv"), "--size", "50KB,200KB", "-o", "json"),
-            *("--body", str(tmp_path / "body.json"), "--records", str(tmp_path / "records.jsonl")),
-        )
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors
-    records = sorted(read_records(tmp_path / "records.jsonl"), key=lambda record: record.index)
+    answers, start = Answers(), time.time() + 2.0
+    figures, records = await run_to_the_end(
+        answers,
+        tmp_path,
+        *("--trace", str(tmp_path / "load.csv"), "--slo", "1.5", "--start-at", str(start)),
+        *("--seed", "1", "--network", str(tmp_path / "network.csv"), "--size", "50KB,200KB"),
+    )
+    records.sort(key=lambda record: record.index)
     sent = poisson_arrivals(np.array([20.0, 20.0]), seed=1)
     assert [record.due - start for record in records] == pytest.approx(sent.tolist(), abs=1e-5)
     assert {round(record.transfer, 6) for record in records} == {0.5, 2.0}
     assert all(record.sent >= record.due + record.transfer for record in records)
     left = [1.5 - (record.sent - record.due) for record in records]
     assert sorted(answers.slos) == pytest.approx(sorted(left), abs=1e-5)
-    figures = json.loads(output)
     assert figures["network"]["max"] == pytest.approx(2.0)
     assert figures["late"] >= sum(record.transfer > 1.5 for record in records) > 0
 
