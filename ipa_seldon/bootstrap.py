@@ -37,6 +37,7 @@ from ipa_seldon.latency_model import Fit
 from ipa_seldon.options import Weights
 from ipa_seldon.plan import Decision, Observation, Outcome, Plan, plan_to_json
 from ipa_seldon.platforms import PLATFORMS, Platform
+from ipa_seldon.platforms.cpu_quota import best_quota
 from ipa_seldon.schema import SeldonSpec
 from ipa_seldon.schema_decisions import ObjectiveSpec
 from ipa_seldon.solvers import SOLVERS, Solver
@@ -304,7 +305,9 @@ def serve_locally(
         return gateway.arrivals(now, seconds)
 
     local = plugins.load("platform", "local", PLATFORMS)
-    platform: LocalPlatform = local(config.pipeline, repository, arrivals, work_directory=log_directory)
+    # Without a quota a process is bounded by its threads alone, which serves plans whose cores hardly change.
+    quota = best_quota() if config.pipeline.by_deadline else None
+    platform: LocalPlatform = local(config.pipeline, repository, arrivals, quota=quota, work_directory=log_directory)
     with platform:
         platform.start(plan)
         gateway = GatewayProcess(config.path, platform.server.http_url, port)

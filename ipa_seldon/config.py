@@ -135,6 +135,7 @@ def make_config(path: Path, document: PipelineFile, profiles: Profiles, capaciti
                     )
     at_slo = _at_slo(path, spec, capacities) if capacities else {}
     stages = tuple(_stage(name, spec, profiles, at_slo) for name in topological(spec.graph))
+    by_deadline = spec.algorithm in BY_DEADLINE
     pipeline = Pipeline(
         name=document.metadata.name,
         stages=stages,
@@ -143,7 +144,8 @@ def make_config(path: Path, document: PipelineFile, profiles: Profiles, capaciti
         percentile=spec.slo.percentile,
         max_batch=spec.limits.batch,
         cores=spec.limits.cores,
-        by_deadline=spec.algorithm in BY_DEADLINE,
+        by_deadline=by_deadline,
+        triton_orders=by_deadline and spec.seldon is not None and spec.seldon.gateway is None,
     )
     if profiles and spec.limits.cores is not None:
         least = sum(min(variant.cores[0] for variant in stage.variants) for stage in stages)

@@ -69,7 +69,8 @@ class Stage:
 class Pipeline:
     """Stages in topological order (parents first), edges (parent, child), the end-to-end ``slo`` in seconds at
     ``percentile``; ``cores`` is the budget of the whole pipeline (None: unlimited). ``by_deadline``: each request has a
-    deadline of its own, by which queues of Triton go and which observations tell.
+    deadline of its own, of which observations tell; ``triton_orders``: no gateway puts requests in that order before
+    they reach Triton, so its own queues are to.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Pipeline:
     max_batch: int = 8
     cores: int | None = None
     by_deadline: bool = False
+    triton_orders: bool = False
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError if there is none."""

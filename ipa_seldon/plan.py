@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,13 @@ def plan_from_json(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[
 
 BUDGET_SECONDS = 5.0
 """For how long an observation remembers with which budgets requests arrived."""
+
+
+class Backlog(NamedTuple):
+    """What is known of requests' deadlines, as in Observation."""
+
+    remaining_slo: tuple[float, ...] = ()
+    budgets: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

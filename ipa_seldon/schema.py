@@ -75,7 +75,8 @@ class SeldonSpec(Document):
     ``probation`` ends. Cores that a pod does not get in place are waited for ``resize_patience``, where waiting helps;
     then the plan is taken back (``resize_fallback: revert``), or its load carried by more replicas of the cores that
     the stage had (``replica``, within the limits). ``arrivals``: PromQL for requests/s, one series, in place of the
-    executor's own count.
+    executor's own count. ``gateway``: the URL of the ipa-seldon gateway that clients come through, which then tells
+    load, missed SLOs and deadlines in place of Prometheus.
     """
 
     model_uri: Annotated[
@@ -96,6 +97,13 @@ class SeldonSpec(Document):
     probation: Duration = 60.0
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
     arrivals: str | None = None
+    gateway: Annotated[str, Field(pattern=r"^https?://.+$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_count(self) -> Self:
+        if self.arrivals is not None and self.gateway is not None:
+            raise ValueError(f"arrivals: {self.arrivals!r}: accepted: null with a gateway, which counts itself")
+        return self
 
 
 class PipelineSpec(Document):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ipa_seldon.algorithms import BY_CAPACITY
 from ipa_seldon.cli import cli
-from ipa_seldon.config import read_config
+from ipa_seldon.config import read_config, with_algorithm
 from ipa_seldon.errors import ConfigError
 
 PROFILE = """batch,stage,variant,throughput,cores,latency,note
@@ -255,6 +255,40 @@ def test_the_budget_is_the_tighter_one(tmp_path: Path) -> None:
         assert read_config(write(tmp_path, of_a_set)).budget == 8
         of_a_set["spec"]["limits"]["cores"] = 6
         assert read_config(write(tmp_path, of_a_set)).budget == 6
+
+
+def test_an_algorithm_may_go_by_deadlines(tmp_path: Path) -> None:
+    """By the file's algorithm, or by that which takes its place; all else stays. On a cluster Triton's own queues do
+    too, unless clients come through a gateway.
+    """
+    made = document_of_a_service()
+    for seldon, orders in ((None, False), ({}, True), ({"gateway": "http://gateway:8080"}, False)):
+        made["spec"]["seldon"] = seldon if seldon is None else {"model_uri": "gs://bucket/yolo", **seldon}
+        config = read_config(write(tmp_path, made))
+        assert config.pipeline.triton_orders == orders
+        assert not with_algorithm(config, "static-8").pipeline.triton_orders
+    config = read_config(write(tmp_path, document_of_a_service()))
+    other = with_algorithm(config, "static-8")
+    assert [made.pipeline.by_deadline for made in (config, other, with_algorithm(other, "sponge-hv"))] == [1, 0, 1]
+    assert other.spec.algorithm == "static-8"
+    assert with_algorithm(other, "sponge").document == config.document
+    assert not read_config(write(tmp_path, document())).pipeline.by_deadline
+
+
+@pytest.mark.parametrize(
+    ("seldon", "line"),
+    [
+        ({"gateway": "gateway:8080"}, r"seldon\.gateway: 'gateway:8080': "),
+        (
+            {"gateway": "http://g:8080", "arrivals": "sum(x)"},
+            r"seldon\.arrivals: 'sum\(x\)': accepted: null with a gate",
+        ),
+    ],
+)
+def test_a_load_is_counted_in_one_place(tmp_path: Path, seldon: dict[str, str], line: str) -> None:
+    """A gateway by its URL, and no query beside it: one line names the key and what it may be."""
+    with pytest.raises(ConfigError, match=line):
+        read_config(write(tmp_path, changed("spec.seldon", {"model_uri": "gs://bucket/video", **seldon})))
 
 
 def test_a_set_of_variants_has_no_replicas_in_place_of_cores(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ipa_seldon.adapter.app import create_app
-from ipa_seldon.adapter.load import ExecutorLoad
+from ipa_seldon.adapter.load import ExecutorLoad, GatewayLoad
 from ipa_seldon.adapter.loop import PipelineLoop
 from ipa_seldon.adapter.service import Service
 from ipa_seldon.adapter.sources import Source, config_maps, files
@@ -21,7 +21,8 @@ from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, histo
 from ipa_seldon.cluster.api import Call, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
-from ipa_seldon.config import Config
+from ipa_seldon.config import Config, with_algorithm
+from ipa_seldon.gateway.client import GatewayClient
 from ipa_seldon.plan import Decision, Outcome
 from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.telemetry.audit import AuditLog
@@ -71,8 +72,8 @@ class Adapter:
         listeners = [lambda decision: self._tell(config.name, decision)]
         if self._settings.audit is not None:
             path = self._settings.audit / f"{config.name}.jsonl"
-            listeners.append(self._logs.enter_context(AuditLog(path, config, self._settings.algorithm)))
-        decider = build_seldon_algorithm(config, self._settings.algorithm, self._settings.solver)
+            listeners.append(self._logs.enter_context(AuditLog(path, config)))
+        decider = build_seldon_algorithm(config, solver=self._settings.solver)
         controller = build_controller(config, platform, decider, listeners)
         return PipelineLoop(controller, platform, config.spec.interval, self.lease, self.metrics, self._say)
 
@@ -82,13 +83,17 @@ class Adapter:
 
     def _config(self, source: Source) -> Config:
         config = source.read()
+        if self._settings.algorithm:
+            config = with_algorithm(config, self._settings.algorithm)
         mode = self._settings.mode or seldon_spec(config).mode
         seldon = seldon_spec(config).model_copy(update={"mode": mode})
         spec = config.spec.model_copy(update={"seldon": seldon})
         return replace(config, document=config.document.model_copy(update={"spec": spec}))
 
-    def _load(self, config: Config) -> ExecutorLoad:
+    def _load(self, config: Config) -> ExecutorLoad | GatewayLoad:
         spec = seldon_spec(config)
+        if spec.gateway is not None:
+            return GatewayLoad(GatewayClient(spec.gateway), history_seconds(config))
         executor = Executor(config.name, spec.predictor, self.cluster.namespace)
         return ExecutorLoad(self._prometheus, executor, config.spec.slo.latency, history_seconds(config), spec.arrivals)
 

@@ -42,7 +42,7 @@ BY_CAPACITY = frozenset({"infadapter", "vpa", "vpa+", "model-switching"})
 """Algorithms that decide by the capacities of variants, and need no profile of batches."""
 
 BY_DEADLINE = frozenset({"sponge", "sponge-hv", "sponge-published"})
-"""Algorithms that decide by what queued requests have left: Triton's queues go by deadlines, cores change in place."""
+"""Algorithms that decide by what queued requests have left, and change cores in place."""
 
 Peak = Literal["ignored", "within-budget"]
 """Whether the pods of both sides of a transition must fit the budget of a set together."""

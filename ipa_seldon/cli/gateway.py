@@ -14,8 +14,15 @@ import click
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
 )
+@click.option(
+    "--order",
+    type=click.Choice(["edf", "fifo"]),
+    default="edf",
+    show_default=True,
+    help="Which queued request is next: that with the earliest deadline, or the one that came first.",
+)
 @click.option("--parent-pid", type=int, help="Stop when the process that started this one, of this id, is gone.")
-def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | None) -> None:
+def gateway(path: Path, triton: str, host: str, port: int, order: str, parent_pid: int | None) -> None:
     """Run the local ingress of a pipeline.
 
     Prints one JSON line {"url": ...} once it answers, and runs until SIGINT or SIGTERM.
@@ -26,8 +33,12 @@ def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | Non
     GET  /v2/health/ready               whether every stage answers
     GET  /metrics                       for Prometheus
     GET  /arrivals?seconds=N            requests received in each complete second
+    GET  /queue                         what requests that wait, and those that came lately, have left of the SLO
     GET  /dispatch                      {stage: {version: {weight, in_flight, healthy}}}
     PUT  /dispatch                      {stage: {version: weight}}, from this machine
+
+    A request's deadline: what the header Ipa-Remaining-Slo (seconds) leaves; else the SLO, from Ipa-Send-Time (seconds
+    since the epoch, of a synchronised clock) on, or from its arrival. What can no longer keep it is dropped (504).
 
     A stage in the table of /dispatch runs a set of variants: each request goes to the Triton model STAGE.VERSION whose
     turn it is by the weights, past those that are not healthy or cannot serve it in time; the version * is the model
@@ -35,13 +46,14 @@ def gateway(path: Path, triton: str, host: str, port: int, parent_pid: int | Non
     """  # noqa: D301  # click wants the control character
     import asyncio
     import json
+    from dataclasses import replace
 
     from ipa_seldon.asgi import listen, serve_process
     from ipa_seldon.config import read_config
     from ipa_seldon.gateway.app import create_app
     from ipa_seldon.gateway.graph import graph_of
 
-    graph = graph_of(read_config(path, profile=False).pipeline)
+    graph = replace(graph_of(read_config(path, profile=False).pipeline), by_deadline=order == "edf")
     listener = listen(host, port)
 
     def announce(url: str) -> None:

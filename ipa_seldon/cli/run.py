@@ -82,22 +82,23 @@ def _run_local(path: Path, port: int, audit: Path | None, algorithm: str | None,
     from contextlib import ExitStack
 
     from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan, serve_locally, time_shared
-    from ipa_seldon.config import read_config
+    from ipa_seldon.config import read_config, with_algorithm
     from ipa_seldon.controller import Listener
     from ipa_seldon.driver import drive
     from ipa_seldon.telemetry.audit import AuditLog
 
-    config, note = time_shared(read_config(path))
+    config = read_config(path)
+    config, note = time_shared(with_algorithm(config, algorithm) if algorithm else config)
     if note:
         click.echo(f"{config.name}: {note}", err=True)
-    decider = build_algorithm(config, algorithm, solver)
+    decider = build_algorithm(config, solver=solver)
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: told.set())
     listeners: list[Listener] = [_say]
     with ExitStack() as stack:
         if audit is not None:
-            listeners.append(stack.enter_context(AuditLog(audit, config, algorithm)))
+            listeners.append(stack.enter_context(AuditLog(audit, config)))
         serving = stack.enter_context(serve_locally(config, first_plan(decider), port))
         controller = build_controller(config, serving.platform, decider, listeners)
         click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer", err=True)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ipa_seldon.adapter.load import GatewayLoad
 from ipa_seldon.bootstrap import history_seconds, repository_of, seldon_documents, seldon_platform, serve_locally
 from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.cluster.connection import connect
@@ -69,7 +70,7 @@ def on_cluster(config: Config, plan: Plan, directory: Path) -> Iterator[Serving]
         for document in seldon_documents(config, plan):
             cluster.create(KINDS[document["kind"]], document)
         with GatewayProcess(config.path, services) as gateway:
-            platform = seldon_platform(config, cluster, GatewayLoad(gateway, history_seconds(config)), lambda _: None)
+            platform = seldon_platform(config, cluster, UnjudgedLoad(gateway, history_seconds(config)), lambda _: None)
             _bring_about(platform, plan, directory)
             yield Serving(platform, gateway, _tender(platform))
 
@@ -77,16 +78,8 @@ def on_cluster(config: Config, plan: Plan, directory: Path) -> Iterator[Serving]
 SERVED_BY: Mapping[str, Serve] = {"local": on_triton, "seldon": on_cluster}
 
 
-class GatewayLoad:
+class UnjudgedLoad(GatewayLoad):
     """A pipeline's load as its gateway counts it. Missed SLOs are not told: no plan is judged by them."""
-
-    def __init__(self, gateway: GatewayProcess, seconds: int) -> None:
-        self._gateway = gateway
-        self._seconds = seconds
-
-    def arrivals(self, now: float) -> list[float]:
-        """Requests in each of the last seconds before ``now``, oldest first; PlatformError where nobody answers."""
-        return self._gateway.arrivals(now, self._seconds)
 
     def violations(self, _: float) -> None:
         """Not known."""

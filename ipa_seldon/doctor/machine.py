@@ -12,7 +12,7 @@ _WAYS = {
 
 
 def cores() -> Finding:
-    """What could hold model processes on this machine to the cores of a plan, beside their threads."""
+    """What holds model processes on this machine to cores that change in place, beside their threads."""
     return bound(best_quota())
 
 

@@ -1,9 +1,10 @@
-"""The gateway as an ASGI application: the routes of the Open Inference Protocol v2, arrivals and metrics."""
+"""The gateway as an ASGI application: the routes of the Open Inference Protocol v2, arrivals, budgets and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,14 +17,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ipa_seldon import __version__
-from ipa_seldon.gateway.arrivals import Arrivals
+from ipa_seldon.gateway.budgets import SEND_TIME, RecentBudgets, least, read_budget
+from ipa_seldon.gateway.counts import Counts
 from ipa_seldon.gateway.dispatch import read_table
 from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.executor import Call, Executor
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.metrics import GatewayMetrics
 from ipa_seldon.gateway.models import Model
-from ipa_seldon.gateway.protocol import PUID, REMAINING_SLO, RefusedError, read_budget, read_request, versions_header
+from ipa_seldon.gateway.protocol import PUID, RefusedError, read_request, versions_header
 from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
 
@@ -40,7 +42,10 @@ class Gateway:
         self._graph = graph
         self._triton_url = triton_url
         self._metrics = GatewayMetrics(graph.name, graph.stages)
-        self._arrivals = Arrivals(time.time())
+        self._arrivals = Counts(time.time())
+        self._missed = Counts(time.time())
+        self._budgets = RecentBudgets()
+        self._warned = False
         self._dispatcher = Dispatcher(graph)
         self._triton: Triton
         self._times: ServiceTimes
@@ -78,8 +83,11 @@ class Gateway:
         headers = {PUID: request.headers.get(PUID) or uuid.uuid4().hex}
         status, budget = 500, self._graph.slo
         try:
-            budget = read_budget(request.headers.get(REMAINING_SLO), budget)
-            call = Call(headers[PUID], read_request(request.headers, await request.body()), arrived + budget)
+            budget = self._read_budget(request)
+            message = read_request(request.headers, await request.body())
+            deadline = arrived + budget
+            self._budgets.add(now := time.monotonic(), deadline - now)
+            call = Call(headers[PUID], message, deadline, rank=deadline if self._graph.by_deadline else arrived)
             body = await run(call)
             headers |= self._served_by(call)
             status = 200
@@ -92,7 +100,25 @@ class Gateway:
             return Response(status_code=status, headers=headers)
         finally:
             seconds = time.monotonic() - arrived
-            self._metrics.answered(_outcome(status, seconds <= budget), status, seconds)
+            outcome = _outcome(status, seconds <= budget)
+            self._metrics.answered(outcome, status, seconds)
+            if outcome != "completed":
+                self._missed.count(time.time())
+
+    def _read_budget(self, request: Request) -> float:
+        """Seconds that a request may still take. The first time that its clock seems not to be ours, that is said."""
+        budget = read_budget(request.headers, self._graph.slo, time.time())
+        if budget.off:
+            self._metrics.unsynchronised()
+            if not self._warned:
+                where = f"{abs(budget.off):.3f} s {'after' if budget.off > 0 else 'before'} it arrived"
+                logging.getLogger(__name__).warning(
+                    "gateway %s: header %s: a request was sent %s: are the clocks synchronised? It gets the whole SLO; "
+                    "ipa_gateway_unsynchronised_requests_total counts more",
+                    *(self._graph.name, SEND_TIME, where),
+                )
+            self._warned = True
+        return budget.seconds
 
     def _served_by(self, call: Call) -> dict[str, str]:
         """What answered, as version numbers and, where they are known, as names of variants."""
@@ -184,12 +210,22 @@ class Gateway:
         return Response(self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def arrivals(self, request: Request) -> Response:
-        """GET /arrivals?seconds=N: requests received per complete second, the last one ending at ``end``."""
+        """GET /arrivals?seconds=N: requests received per complete second, the last one ending at ``end``, and how many
+        were answered late or not at all in that second.
+        """
         wanted = request.query_params.get("seconds", "120")
         if not wanted.isdecimal():
             return JSONResponse({"error": f"seconds: {wanted!r}; accepted: a whole number"}, 400)
-        end, counts = self._arrivals.series(time.time(), int(wanted))
-        return JSONResponse({"end": end, "counts": counts})
+        now = time.time()
+        end, counts = self._arrivals.series(now, int(wanted))
+        return JSONResponse({"end": end, "counts": counts, "missed": self._missed.series(now, int(wanted))[1]})
+
+    async def queue(self, request: Request) -> Response:
+        """GET /queue: what requests that wait for a batch have left (seconds), and what those had that came lately."""
+        del request
+        now = time.monotonic()
+        remaining = [deadline - now for deadline in self._dispatcher.deadlines()]
+        return JSONResponse({"remaining_slo": least(remaining), "budgets": least(self._budgets.at(now))})
 
 
 def create_app(graph: Graph, triton_url: str) -> Starlette:
@@ -207,6 +243,7 @@ def create_app(graph: Graph, triton_url: str) -> Starlette:
         *(Route(f"{stage}/versions/{{version:int}}{part}", gateway.stage_route) for part in ("", "/ready")),
         Route("/metrics", gateway.metrics),
         Route("/arrivals", gateway.arrivals),
+        Route("/queue", gateway.queue),
         Route("/dispatch", gateway.dispatched),
         Route("/dispatch", gateway.dispatch, methods=["PUT"]),
     ]

@@ -63,8 +63,8 @@ class Dispatcher:
             return models.get(version) or models[WHOLE]
         raise RefusedError(404, f"stage {stage!r}: version {version} is not served; accepted: {', '.join(models)}")
 
-    def choose(self, stage: str, deadline: float, longest_wait: Callable[[Model], float]) -> Model:
-        """The model for a request that may wait ``longest_wait(model)`` seconds until its ``deadline`` is lost.
+    def choose(self, stage: str, rank: float, longest_wait: Callable[[Model], float]) -> Model:
+        """The model for a request of that ``rank`` that may wait ``longest_wait(model)`` seconds.
 
         That whose turn it is; where the wait there is too long, the one of the shortest wait among those that share the
         load and can serve it in time. Where none can, its turn stands, and it waits there until it is dropped.
@@ -72,11 +72,17 @@ class Dispatcher:
         turns, models = self._sharing[stage].turns, self._sharing[stage].models
         available = {version for version, model in models.items() if model.available}
         turn = models[turns.turn(available)]
-        if len(available) < 2 or turn.expected_wait(deadline) <= longest_wait(turn):
+        if len(available) < 2 or turn.expected_wait(rank) <= longest_wait(turn):
             return turn
         others = [model for version, model in models.items() if version in available and turns.weights[version]]
-        in_time = [model for model in others if model.expected_wait(deadline) <= longest_wait(model)]
-        return min(in_time, key=lambda model: model.expected_wait(deadline), default=turn)
+        in_time = [model for model in others if model.expected_wait(rank) <= longest_wait(model)]
+        return min(in_time, key=lambda model: model.expected_wait(rank), default=turn)
+
+    def deadlines(self) -> list[float]:
+        """Of the requests that wait for a batch of any model."""
+        return [
+            deadline for known in self._known.values() for model in known.values() for deadline in model.deadlines()
+        ]
 
     def report(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Stage -> version -> weight, requests in flight (queued or under way) and health, as JSON types; of versions

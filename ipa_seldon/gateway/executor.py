@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from ipa_seldon.deadlines import priority, timeout
 from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.metrics import GatewayMetrics
@@ -30,26 +31,27 @@ GRACE = 0.1
 
 @dataclass(frozen=True)
 class Call:
-    """One request on its way. ``deadline`` on the monotonic clock; ``versions`` and ``bodies`` grow with the stages
-    that have answered.
+    """One request on its way. ``deadline`` and ``rank``, by which it queues, on the monotonic clock; ``versions`` and
+    ``bodies`` grow with the stages that have answered.
     """
 
     puid: str
     request: Message
     deadline: float
+    rank: float
     versions: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a stage is asked by a call: ``body`` of the seconds it may wait in Triton, ``after`` which stages that take
+    """What a stage is asked by a call: ``body`` of the parameters for Triton's queue, ``after`` which stages that take
     so many seconds follow. ``version`` where the client chose it.
     """
 
     stage: str
     call: Call
-    body: Callable[[float], bytes]
+    body: Callable[[Mapping[str, int]], bytes]
     after: float = 0.0
     version: str | None = None
 
@@ -78,7 +80,7 @@ class Executor:
     async def run_stage(self, call: Call, stage: str, version: int | None = None) -> bytes:
         """The answer of one stage, of the given version or of one that its requests go to."""
         chosen = None if version is None else str(version)
-        await self._serve(_Task(stage, call, lambda wait: stage_request(call.request, wait), version=chosen))
+        await self._serve(_Task(stage, call, lambda stamped: stage_request(call.request, stamped), version=chosen))
         return call.bodies[stage]
 
     async def _run_all(self, stages: tuple[str, ...], call: Call, response: Message | None) -> None:
@@ -94,8 +96,8 @@ class Executor:
     async def _walk(self, stage: str, call: Call, response: Message | None) -> None:
         last = stage == self._graph.answering
 
-        def body(wait: float) -> bytes:
-            return stage_request(call.request, wait, response, last)
+        def body(stamped: Mapping[str, int]) -> bytes:
+            return stage_request(call.request, stamped, response, last)
 
         answer = await self._serve(_Task(stage, call, body, self._times.after(stage)))
         if followers := self._graph.followers[stage]:
@@ -118,7 +120,7 @@ class Executor:
         """The answer of the model to which the request is dispatched."""
         now, deadline = time.monotonic(), task.call.deadline
         model = self._dispatcher.choose(
-            task.stage, deadline, lambda model: deadline - now - self._times.held(model, task.after)
+            task.stage, task.call.rank, lambda model: deadline - now - self._times.held(model, task.after)
         )
         return await self._ask(task, model)
 
@@ -132,11 +134,18 @@ class Executor:
         """The model's answer, once it is the call's turn."""
         async with self._turn(task, model) as wait:
             try:
-                return await self._infer(task, model, task.body(wait))
+                return await self._infer(task, model, task.body(self._stamped(task.call, model, wait)))
             except FaultError as fault:
                 if task.version is None:  # else it may be that which is unknown
                     self._failed(task.stage, model, fault.reason)
                 raise
+
+    def _stamped(self, call: Call, model: Model, wait: float) -> dict[str, int]:
+        """Parameters for Triton's own queue, where the call may still ``wait`` so many seconds."""
+        stamped = {"timeout": timeout(wait)}
+        if self._graph.by_deadline and model.by_deadline:
+            stamped["priority"] = priority(call.deadline - time.monotonic(), self._graph.slo)
+        return stamped
 
     async def _infer(self, task: _Task, model: Model, body: bytes) -> Message:
         stage, call, started = task.stage, task.call, time.monotonic()
@@ -168,9 +177,10 @@ class Executor:
         """The call's turn at the model; dropped when it comes too late for the work that remains after the queue.
         Yields the seconds the call may still wait, in Triton's own queue.
         """
-        latest = task.call.deadline - self._times.held(model, task.after)
+        call = task.call
+        latest = call.deadline - self._times.held(model, task.after)
         try:
-            await model.queue.enter(task.call.deadline, latest - time.monotonic())
+            place = await model.queue.enter(call.deadline, latest - time.monotonic(), call.rank)
         except TimeoutError:
             raise self._drop(task.stage) from None
         try:
@@ -178,7 +188,7 @@ class Executor:
                 raise self._drop(task.stage)
             yield left
         finally:
-            model.queue.leave()
+            model.queue.leave(place)
 
     def _drop(self, stage: str) -> RefusedError:
         self._metrics.dropped(stage)

@@ -12,7 +12,8 @@ from ipa_seldon.pipeline import Pipeline, followers
 @dataclass(frozen=True)
 class Graph:
     """``stages`` are Triton model names, parents first; ``edges`` are (parent, child), a stage's children in the order
-    of the pipeline file; ``slo`` in seconds. ``variants``: stage -> Triton version -> the variant's name.
+    of the pipeline file; ``slo`` in seconds. ``variants``: stage -> Triton version -> the variant's name. Queues go
+    ``by_deadline``, or else by arrival.
 
     As in Seldon's executor every child of a stage gets the stage's outputs and only the first child's answer is passed
     on. The executor knows trees only; of a stage with several parents we run one instance per request, with the outputs
@@ -24,6 +25,7 @@ class Graph:
     edges: tuple[tuple[str, str], ...]
     slo: float
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    by_deadline: bool = True
 
     @cached_property
     def roots(self) -> tuple[str, ...]:

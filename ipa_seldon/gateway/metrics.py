@@ -49,12 +49,22 @@ class GatewayMetrics:
         self._in_flight = Gauge(
             "ipa_gateway_in_flight_requests", "Requests being answered.", ("pipeline",), registry=self._registry
         ).labels(pipeline)
+        self._unsynchronised = Counter(
+            "ipa_gateway_unsynchronised_requests",
+            "Requests whose send time is not believed.",
+            ("pipeline",),
+            registry=self._registry,
+        ).labels(pipeline)
         self._stage_latency = {stage: stage_latency.labels(pipeline, stage) for stage in stages}
         self._drops = {stage: drops.labels(pipeline, stage) for stage in stages}
 
     def arrived(self) -> None:
         """A request arrived."""
         self._in_flight.inc()
+
+    def unsynchronised(self) -> None:
+        """The clock of a request's client seems to be off."""
+        self._unsynchronised.inc()
 
     def answered(self, outcome: str, code: int, seconds: float) -> None:
         """A request was answered ``seconds`` after it arrived."""

@@ -16,15 +16,17 @@ LONGEST_PAUSE = 32
 class Model:
     """A model that serves one ``version`` of a stage, or the whole stage (WHOLE).
 
-    ``slots`` requests are computed at the same time, each in ``seconds`` (0: not known), as measured last. It is
-    ``healthy`` until it fails; once its server says that it is ready it is on trial, one
-    request at a time, until it has answered one: Triton calls models ready whose processes are dead.
+    ``slots`` requests are computed at the same time, each in ``seconds`` (0: not known), as measured last. Its own
+    queue is ``by_deadline`` until its configuration says otherwise: priorities do no harm to one that is not. It is
+    ``healthy`` until it fails; once its server says that it is ready it is on trial, one request at a time, until it
+    has answered one: Triton calls models ready whose processes are dead.
     """
 
     name: str
     version: str
     slots: int = 1
     seconds: float = 0.0
+    by_deadline: bool = True
     healthy: bool = True
     queue: StageQueue = field(default_factory=lambda: StageQueue(LET_IN))
     _asked: float | None = None
@@ -74,9 +76,15 @@ class Model:
         self.slots = slots
         self.queue.capacity = LET_IN * slots
 
-    def expected_wait(self, deadline: float) -> float:
-        """Seconds until a request of that ``deadline`` is computed: the rounds of all slots that come before it."""
-        return self.queue.ahead(deadline) // self.slots * self.seconds
+    def expected_wait(self, rank: float) -> float:
+        """Seconds until a request of that ``rank`` is computed: the rounds of all slots that come before it."""
+        return self.queue.ahead(rank) // self.slots * self.seconds
+
+    def deadlines(self) -> list[float]:
+        """Of the requests that wait for a batch, here or with the server: those let in first are in one, as many as are
+        computed at the same time.
+        """
+        return self.queue.deadlines(self.slots)
 
     def path(self, version: str | None = None) -> str:
         """Where Triton answers for it, or for one ``version`` of a whole stage."""

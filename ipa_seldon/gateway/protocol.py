@@ -6,17 +6,14 @@ The rules are those of Seldon's executor: JSON only, and ``outputs`` of a stage 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Message = Mapping[str, Any]
 
-REMAINING_SLO = "Ipa-Remaining-Slo"
 PUID = "Seldon-Puid"
 BINARY = "the binary tensor data extension is not supported; accepted: JSON tensors (binary_data: false)"
-MICROSECONDS = 1_000_000
 _DEAD_PROCESS = re.compile("Stub process '[^']*' is not healthy")
 
 
@@ -46,19 +43,6 @@ def refusal(stage: str, status: int, reason: str) -> RefusedError:
     return kind(status, f"stage {stage!r}: {reason}")
 
 
-def read_budget(header: str | None, slo: float) -> float:
-    """Seconds this request may still take: the header ``Ipa-Remaining-Slo`` where given, else the SLO."""
-    if header is None:
-        return slo
-    try:
-        budget = float(header)
-    except ValueError:
-        budget = math.nan
-    if not math.isfinite(budget):
-        raise RefusedError(400, f"header {REMAINING_SLO}: {header!r}; accepted: seconds as a decimal number")
-    return budget
-
-
 def read_request(headers: Mapping[str, str], body: bytes) -> Message:
     """The client's request; RefusedError with 400 where it is not v2 JSON."""
     if "inference-header-content-length" in headers:
@@ -85,13 +69,15 @@ def read_response(stage: str, body: bytes) -> Message:
     return response
 
 
-def stage_request(request: Message, longest_wait: float, response: Message | None = None, last: bool = True) -> bytes:
+def stage_request(
+    request: Message, stamped: Mapping[str, int], response: Message | None = None, last: bool = True
+) -> bytes:
     """The body for a stage: the client's ``request``, its inputs replaced by the outputs of the stage before it.
 
-    ``longest_wait`` (seconds) becomes Triton's request parameter ``timeout`` (microseconds), by which Triton's own
-    queue rejects what has waited longer; a shorter one of the client's stands. The client's ``id`` and ``parameters``
-    go to every stage; the ``outputs`` it asks for are tensors of the answer, so only the ``last`` stage is asked for
-    them.
+    ``stamped`` are request parameters by which Triton's own queue goes: ``timeout`` (microseconds), after which it
+    rejects, of which a shorter one of the client's stands, and perhaps ``priority``, of which the client's own stands.
+    The client's ``id`` and ``parameters`` go to every stage; the ``outputs`` it asks for are tensors of the answer, so
+    only the ``last`` stage is asked for them.
     """
     body = dict(request)
     if response is not None:
@@ -99,10 +85,10 @@ def stage_request(request: Message, longest_wait: float, response: Message | Non
     if not last:
         body.pop("outputs", None)
     parameters = request.get("parameters", {})
-    timeout, own = max(1, int(longest_wait * MICROSECONDS)), parameters.get("timeout")
+    timeout, own = stamped["timeout"], parameters.get("timeout")
     if isinstance(own, int) and own > 0:
         timeout = min(timeout, own)
-    body["parameters"] = {**parameters, "timeout": timeout}
+    body["parameters"] = {**stamped, **parameters, "timeout": timeout}
     return json.dumps(body, separators=(",", ":")).encode()
 
 

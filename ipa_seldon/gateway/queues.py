@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right, insort
 from contextlib import suppress
-from itertools import count
+from itertools import count, islice
+from typing import NamedTuple
 
 from ipa_seldon.gateway.protocol import FaultError
 
 
-class StageQueue:
-    """Lets ``capacity`` requests into the stage at a time; of those that wait, the one with the earliest deadline next.
+class Place(NamedTuple):
+    """Of a request in a queue. The lowest ``rank`` is next, of equal ones the one that came first."""
 
-    It stands before Triton's own queue, which cannot drop what is out of time without stalling (a queue policy with a
-    timeout makes Triton 2.51 wait in steps of half a second). Requests of equal SLO come out in order of arrival.
+    rank: float
+    turn: int
+    deadline: float
+    admitted: asyncio.Future[None]
+
+
+class StageQueue:
+    """Lets ``capacity`` requests into the stage at a time; of those that wait, the one of the lowest rank next: its
+    deadline, on any clock that all share, unless a rank is stated.
+
+    It stands before Triton's own queue, which drops what is out of time, and goes by deadline, only at a price (see
+    specs.triton). Requests of equal rank come out in order of arrival.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._inside = 0
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._inside: dict[int, Place] = {}
+        self._waiting: list[Place] = []
         self._turns = count()
 
     @property
@@ -36,49 +47,54 @@ class StageQueue:
     @property
     def size(self) -> int:
         """Requests that wait or are in the stage."""
-        return self._inside + len(self._waiting)
+        return len(self._inside) + len(self._waiting)
 
-    def ahead(self, deadline: float) -> int:
-        """Requests that are in the stage or come before one of that ``deadline``."""
-        return self._inside + bisect_right(self._waiting, deadline, key=lambda place: place[0])
+    def ahead(self, rank: float) -> int:
+        """Requests that are in the stage or come before one of that ``rank``."""
+        return len(self._inside) + bisect_right(self._waiting, rank, key=lambda place: place.rank)
+
+    def deadlines(self, computed: int) -> list[float]:
+        """Of all requests but the ``computed`` ones that have been in the stage for longest."""
+        return [place.deadline for place in (*islice(self._inside.values(), computed, None), *self._waiting)]
 
     def expel(self, reason: str) -> None:
         """Raise a FaultError of 503 for those that wait, in place of their turn; those inside stay."""
         waiting, self._waiting = self._waiting, []
-        for _, _, admitted in waiting:
-            if not admitted.done():
-                admitted.set_exception(FaultError(503, reason))
+        for place in waiting:
+            if not place.admitted.done():
+                place.admitted.set_exception(FaultError(503, reason))
 
-    async def enter(self, deadline: float, longest_wait: float) -> None:
-        """Wait for a turn; TimeoutError when it takes over ``longest_wait`` seconds. Whoever entered must ``leave``.
-
-        ``deadline`` only orders: any clock that all callers share.
+    async def enter(self, deadline: float, longest_wait: float, rank: float | None = None) -> Place:
+        """Wait for a turn, by ``rank`` or, without one, by ``deadline``; TimeoutError when it takes over
+        ``longest_wait`` seconds. Whoever entered must ``leave`` the place that is returned.
         """
-        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (deadline, next(self._turns), admitted)
+        place = Place(
+            deadline if rank is None else rank, next(self._turns), deadline, asyncio.get_running_loop().create_future()
+        )
         insort(self._waiting, place)
         self._admit()
-        if admitted.done():
-            return
+        if place.admitted.done():
+            return place
         try:
             async with asyncio.timeout(longest_wait):
-                await admitted
+                await place.admitted
         except BaseException:
             # Let in at the very moment it gave up.
-            if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
-                self.leave()
+            if place.turn in self._inside:
+                self.leave(place)
             with suppress(ValueError):
                 self._waiting.remove(place)
             raise
+        return place
 
-    def leave(self) -> None:
+    def leave(self, place: Place) -> None:
         """The request has left the stage."""
-        self._inside -= 1
+        del self._inside[place.turn]
         self._admit()
 
     def _admit(self) -> None:
-        while self._inside < self._capacity and self._waiting:
-            _, _, admitted = self._waiting.pop(0)
-            if not admitted.done():
-                self._inside += 1
-                admitted.set_result(None)
+        while len(self._inside) < self._capacity and self._waiting:
+            place = self._waiting.pop(0)
+            if not place.admitted.done():
+                self._inside[place.turn] = place
+                place.admitted.set_result(None)

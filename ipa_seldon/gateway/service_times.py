@@ -15,6 +15,7 @@ from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import RefusedError
 from ipa_seldon.gateway.triton import Triton
 from ipa_seldon.queueing import HELD_BACK
+from ipa_seldon.specs.triton import queue_slo
 
 PERIOD = 1.0
 COMPUTE = ("compute_input", "compute_infer", "compute_output")
@@ -69,7 +70,9 @@ class ServiceTimes:
             totals = read_totals(json.loads(body)) if status == 200 else {}
             status, body = await self._triton.get(f"{model.path()}/config")
             if status == 200:
-                model.resize(read_slots(json.loads(body)))
+                configuration = json.loads(body)
+                model.resize(read_slots(configuration))
+                model.by_deadline = queue_slo(configuration) is not None
             if model.due():
                 model.healthy = (await self._triton.get(f"{model.path()}/ready")).status == 200
         except (RefusedError, TimeoutError, ValueError, KeyError, TypeError):

@@ -109,6 +109,7 @@ def limit(quota: CpuQuota, server: int, cores: Mapping[str, int]) -> None:
     process id. To be called after every load, which makes new processes. PlatformError where the system refuses.
     """
     processes = model_processes(server)
+    quota.keep([pid for pids in processes.values() for pid in pids])
     for model, count in cores.items():
         for pid in processes.get(model, ()):
             try:
@@ -119,7 +120,6 @@ def limit(quota: CpuQuota, server: int, cores: Mapping[str, int]) -> None:
                 raise PlatformError(
                     f"model {model!r}: {count} cores by {quota.how} for process {pid}: {error}"
                 ) from error
-    quota.keep([pid for pids in processes.values() for pid in pids])
 
 
 def model_processes(server: int) -> dict[str, list[int]]:

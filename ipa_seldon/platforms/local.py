@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Observation, Plan
+from ipa_seldon.plan import Allocation, Backlog, Observation, Plan
+from ipa_seldon.platforms.cpu_quota import CpuQuota, limit
 from ipa_seldon.platforms.stage_models import StageModels, in_parallel
 from ipa_seldon.platforms.transition import Models, models_of, transition
 from ipa_seldon.platforms.triton_server import TritonServer
@@ -25,7 +26,7 @@ DRAIN_GRACE = 1.0
 
 
 class Dispatcher(Protocol):
-    """What sends each request of a stage to one of its variants. Both calls raise PlatformError when it is gone."""
+    """What sends each request of a stage to one of its variants. All calls raise PlatformError when it is gone."""
 
     def dispatch(self, table: Mapping[str, Mapping[str, float]]) -> None:
         """Share requests by stage -> version -> weight from now on; stages that it leaves out run no set."""
@@ -35,6 +36,10 @@ class Dispatcher(Protocol):
         """Stage -> every version with requests in flight, or with a weight."""
         ...
 
+    def backlog(self) -> Backlog:
+        """What requests have left."""
+        ...
+
 
 class LocalPlatform:
     """Owns a Triton server over ``repository``: a stage is the model of that name, a variant one of its versions.
@@ -42,9 +47,10 @@ class LocalPlatform:
     A stage that was once given several variants is a set from then on: each variant is a model of its own, with cores,
     replicas and a batch of its own, and a dispatcher shares the requests (``connect``).
 
-    ``arrivals(now)`` gives the arrivals per second up to ``now``, oldest first. ``environment`` is added to what model
-    processes inherit. A crashed server is restarted on the same ports with the plan that was active: till then requests
-    fail at once. ``loads`` counts the changes sent to Triton, ``restarts`` the restarts after a crash.
+    ``arrivals(now)`` gives the arrivals per second up to ``now``, oldest first. With a ``quota`` each model process may
+    use as many cores as its plan says, and no more. A crashed server is restarted on the same ports with the plan that
+    was active: till then requests fail at once. ``loads`` counts the changes sent to Triton, ``restarts`` the restarts
+    after a crash.
     """
 
     def __init__(
@@ -53,10 +59,11 @@ class LocalPlatform:
         repository: Path,
         arrivals: Callable[[float], Sequence[float]],
         *,
-        environment: Mapping[str, str] | None = None,
+        quota: CpuQuota | None = None,
         work_directory: Path | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._quota = quota
         self._arrivals = arrivals
         self._active: dict[str, tuple[Allocation, ...]] = {}
         self._table: dict[str, dict[str, float]] = {}
@@ -65,7 +72,7 @@ class LocalPlatform:
         self._shifting = threading.Lock()
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="triton-watcher", daemon=True)
-        self.server = TritonServer(repository, work_directory, environment=environment)
+        self.server = TritonServer(repository, work_directory)
         self._models = StageModels(pipeline, repository, self.server)
         self.restarts = 0
 
@@ -97,6 +104,8 @@ class LocalPlatform:
         self._stopping.set()
         with self._changing:
             self.server.stop()
+            if self._quota is not None:
+                self._quota.keep(())
         if self._watcher.is_alive():
             self._watcher.join()
 
@@ -107,10 +116,14 @@ class LocalPlatform:
         self.stop()
 
     def observe(self, now: float) -> Observation:
-        """What Triton says it runs, by the shares that are in force, and the arrivals up to ``now``."""
+        """What Triton says it runs, by the shares that are in force, and the arrivals up to ``now``; what requests have
+        left, where they have deadlines.
+        """
         with self._changing:
             running = {stage: self._running(stage, loaded) for stage, loaded in self._models.loaded().items()}
-        return Observation(now, tuple(self._arrivals(now)), {stage: ran for stage, ran in running.items() if ran})
+        asked = self._dispatcher if self._pipeline.by_deadline else None
+        plan = {stage: ran for stage, ran in running.items() if ran}
+        return Observation(now, tuple(self._arrivals(now)), plan, *(asked.backlog() if asked else Backlog()))
 
     def apply(self, plan: Plan) -> None:
         """Change the stages whose allocations differ from what runs, side by side; return when all serve as planned.
@@ -158,7 +171,17 @@ class LocalPlatform:
 
     def _change(self, plan: Plan, loaded: Mapping[str, Models]) -> None:
         """Make stages run ``plan`` that have these models ``loaded``."""
-        in_parallel(self._transition, [(stage, wanted, loaded.get(stage, {})) for stage, wanted in plan.items()])
+        try:
+            in_parallel(self._transition, [(stage, wanted, loaded.get(stage, {})) for stage, wanted in plan.items()])
+        finally:
+            self._limit()
+
+    def _limit(self) -> None:
+        """Give the processes of what is in force their cores. A load has made new ones."""
+        if self._quota is not None and self.server.pid is not None:
+            wanted = [self._wanted(stage, active) for stage, active in self._active.items()]
+            cores = {model: allocation.cores for models in wanted for model, allocation in models.items()}
+            limit(self._quota, self.server.pid, cores)
 
     def _transition(self, stage: str, allocations: tuple[Allocation, ...], before: Models) -> None:
         """Create, wait until it is ready, shift, drain, delete. What serves keeps serving where the new cannot."""

@@ -12,7 +12,7 @@ from ipa_seldon.plan import Allocation
 from ipa_seldon.platforms.transition import Models
 from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
 from ipa_seldon.platforms.triton_server import TritonServer
-from ipa_seldon.queueing import queue_delay
+from ipa_seldon.specs.desired import pod_plan_of
 from ipa_seldon.specs.triton import allocation_of, model_configuration, set_model
 
 
@@ -62,17 +62,18 @@ class StageModels:
 
     def _load(self, stage: str, model: str, allocation: Allocation) -> None:
         """Load one model and verify that Triton really runs it that way."""
-        variant = self._pipeline.stage(stage).variant(allocation.variant)
+        task = pod_plan_of(self._pipeline, stage, allocation)
         base = self._configurations[stage] | {"name": model}
-        configuration = model_configuration(base, variant.version, allocation, queue_delay(variant, allocation))
+        # Without an SLO: here a gateway puts requests in order.
+        configuration = model_configuration(base, task.version, allocation, task.delay)
         if model != stage:
-            self._lay_out(stage, model, variant.version)
+            self._lay_out(stage, model, task.version)
         with TritonModels(self._server.grpc_url) as triton:
             self.loads += 1
             triton.load(model, configuration)
             ready = triton.ready_versions().get(model, frozenset())
             running = allocation_of(triton.configuration(model), self._variants[stage])
-        if running != allocation or variant.version not in ready:
+        if running != allocation or task.version not in ready:
             raise PlatformError(f"stage {stage!r}: Triton runs {running} instead of {allocation}")
 
     def _lay_out(self, stage: str, model: str, version: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
 from ipa_seldon.specs.desired import PodPlan
-from ipa_seldon.specs.triton import allocation_of, batch_delay, model_configuration
+from ipa_seldon.specs.triton import allocation_of, batch_delay, model_configuration, queue_slo
 
 LONGEST_BACKOFF = 60.0
 UNPLANNED = ""
@@ -117,7 +117,8 @@ class Reconciler:
         version = int(allocation.variant)
         ours = allocation.replicas == 1
         name = self._names.get(version, UNPLANNED) if ours else UNPLANNED
-        return PodPlan(name, version, allocation.cores, allocation.batch, batch_delay(configuration))
+        delay, slo = batch_delay(configuration), queue_slo(configuration)
+        return PodPlan(name, version, allocation.cores, allocation.batch, delay, slo)
 
     def _due(self, wanted: PodPlan, running: PodPlan | None) -> bool:
         if running is None and not self._failures:
@@ -149,7 +150,7 @@ class Reconciler:
             models.load(self._stage, None)
         allocation = Allocation(wanted.variant, 1, wanted.cores, wanted.batch)
         base = models.configuration(self._stage)
-        models.load(self._stage, model_configuration(base, wanted.version, allocation, wanted.delay))
+        models.load(self._stage, model_configuration(base, wanted.version, allocation, wanted.delay, wanted.slo))
 
     def _why_not(self, wanted: PodPlan | None, running: PodPlan | None) -> str:
         if wanted is None or running == wanted:

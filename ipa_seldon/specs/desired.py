@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.pipeline import Pipeline, Stage
+from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.queueing import queue_delay
 
@@ -30,7 +30,8 @@ DIGITS = 6
 @dataclass(frozen=True)
 class PodPlan:
     """What one pod of a stage serves: ``version`` of the stage's model (it is the ``variant``) on ``cores`` cores in
-    batches of up to ``batch`` requests, the first of which waits at most ``delay`` seconds for the others.
+    batches of up to ``batch`` requests, the first of which waits at most ``delay`` seconds for the others. With an
+    ``slo`` (seconds) its queue goes by the deadlines of requests.
     """
 
     variant: str
@@ -38,6 +39,7 @@ class PodPlan:
     cores: int
     batch: int
     delay: float
+    slo: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def pod_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
     for name, allocations in plan.items():
         if len(allocations) != 1:
             raise PlatformError(f"plan: stage {name!r} has {len(allocations)} allocations; a pod runs exactly one")
-        plans[name] = pod_plan_of(pipeline.stage(name), allocations[0])
+        plans[name] = pod_plan_of(pipeline, name, allocations[0])
     return plans
 
 
@@ -73,19 +75,23 @@ def set_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
         names = ", ".join(stage.name for stage in pipeline.stages)
         raise PlatformError(f"plan: a set of variants needs a pipeline of one stage; stages are: {names}")
     (stage,) = pipeline.stages
-    return {allocation.variant: pod_plan_of(stage, allocation) for allocation in plan[stage.name]}
+    return {allocation.variant: pod_plan_of(pipeline, stage.name, allocation) for allocation in plan[stage.name]}
 
 
-def pod_plan_of(stage: Stage, allocation: Allocation) -> PodPlan:
-    """One replica's part of an allocation."""
-    variant = stage.variant(allocation.variant)
-    delay = round(queue_delay(variant, allocation), DIGITS)
-    return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay)
+def pod_plan_of(pipeline: Pipeline, stage: str, allocation: Allocation) -> PodPlan:
+    """One replica's part of an allocation of the stage.
+
+    Where requests have deadlines, no batch waits to fill.
+    """
+    variant = pipeline.stage(stage).variant(allocation.variant)
+    delay = 0.0 if pipeline.by_deadline else round(queue_delay(variant, allocation), DIGITS)
+    slo = round(pipeline.slo, DIGITS) if pipeline.triton_orders else None
+    return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay, slo)
 
 
 def plan_document(plans: Mapping[str, PodPlan], cores: Mapping[str, PodCores] | None = None) -> str:
     """The document of what every stage's pods serve, and of the ``cores`` that they have where the two may differ."""
-    stages = {name: asdict(plan) for name, plan in plans.items()}
+    stages = {name: {k: v for k, v in asdict(plan).items() if v is not None} for name, plan in plans.items()}
     limits = {name: asdict(found) for name, found in (cores or {}).items() if found != NO_LIMIT}
     return json.dumps({"format": FORMAT, "stages": stages, "cores": limits}, sort_keys=True)
 
@@ -118,9 +124,11 @@ def stage_plan(text: str, stage: str) -> PodPlan:
         if found is None:
             raise PlatformError(f"plan: no stage {stage!r}; stages are: {', '.join(document['stages'])}")
         version, cores, batch = (int(found[key]) for key in ("version", "cores", "batch"))
-        plan = PodPlan(str(found["variant"]), version, cores, batch, round(float(found["delay"]), DIGITS))
+        slo = None if found.get("slo") is None else round(float(found["slo"]), DIGITS)
+        plan = PodPlan(str(found["variant"]), version, cores, batch, round(float(found["delay"]), DIGITS), slo)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"plan: not a plan document: {error!r}") from error
-    if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0:
-        raise PlatformError(f"plan: stage {stage!r}: {plan}: accepted: version, cores, batch from 1, delay from 0")
+    if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0 or (slo is not None and slo <= 0):
+        accepted = "version, cores, batch from 1, delay from 0, slo above 0"
+        raise PlatformError(f"plan: stage {stage!r}: {plan}: accepted: {accepted}")
     return plan

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ipa_seldon.deadlines import LEVELS, MICROSECONDS, timeout
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
 
 THREADS = "intra_op_num_threads"
-_MICROSECONDS = 1_000_000
+_LEVELS, _DEFAULT_LEVEL, _POLICY = "priority_levels", "default_priority_level", "default_queue_policy"
 
 
 def set_model(stage: str, version: int | str) -> str:
@@ -27,25 +28,26 @@ def set_model(stage: str, version: int | str) -> str:
 
 
 def model_configuration(
-    base: Mapping[str, Any], version: int, allocation: Allocation, delay: float = 0.0, timeout: float | None = None
+    base: Mapping[str, Any], version: int, allocation: Allocation, delay: float = 0.0, slo: float | None = None
 ) -> dict[str, Any]:
     """The complete configuration that makes ``allocation`` run, from the repository's ``base``.
 
-    ``version`` is the variant's; ``delay`` (seconds) is how long a batch may wait to fill. With a ``timeout`` (seconds,
-    above 0) Triton rejects requests that queue longer, and a request's own timeout shortens it.
+    ``version`` is the variant's; ``delay`` (seconds) is how long a batch may wait to fill. With an ``slo`` (seconds,
+    above 0) the queue goes by the deadlines that requests state (``ipa_seldon.deadlines``): those of the lowest
+    priority number come first, and Triton rejects what queues longer than its own timeout, or than the SLO.
 
-    Without one the queue policy of ``base`` is left out: with any queue timeout Triton 2.51 forms batches on a path
-    that misses wake-ups, and idle instances let requests wait for up to 0.5 s (triton-inference-server/server#8870).
+    That has its price, so it is for clients that no gateway orders, and without an SLO the queue policy of ``base`` is
+    left out: with priorities or any queue timeout Triton 2.51 forms batches on a path that misses wake-ups, and idle
+    instances let requests wait for up to 0.5 s while no other comes (see triton-inference-server/server#8870); with
+    both it leaves some of what it rejects without an answer. What was measured is in docs/kubernetes.md.
     """
-    batching = {key: value for key, value in base.get("dynamic_batching", {}).items() if key != "default_queue_policy"}
+    # What the base has may be what a plan with deadlines left.
+    dropped = {_POLICY, _LEVELS, _DEFAULT_LEVEL} if queue_slo(base) else {_POLICY}
+    batching = {key: value for key, value in base.get("dynamic_batching", {}).items() if key not in dropped}
     batching["preferred_batch_size"] = [allocation.batch]
-    batching["max_queue_delay_microseconds"] = round(delay * _MICROSECONDS)
-    if timeout is not None:
-        batching["default_queue_policy"] = {
-            "timeout_action": "REJECT",
-            "default_timeout_microseconds": round(timeout * _MICROSECONDS),
-            "allow_timeout_override": True,
-        }
+    batching["max_queue_delay_microseconds"] = round(delay * MICROSECONDS)
+    if slo is not None:
+        batching |= _by_deadline(slo)
     group = {"kind": "KIND_CPU", **next(iter(base.get("instance_group", ())), {}), "count": allocation.replicas}
     return {
         **base,
@@ -82,4 +84,25 @@ def allocation_of(configuration: Mapping[str, Any], variants: Mapping[int, str])
 
 def batch_delay(configuration: Mapping[str, Any]) -> float:
     """How long (seconds) a batch may wait to fill, in a configuration that Triton reports."""
-    return int(configuration.get("dynamic_batching", {}).get("max_queue_delay_microseconds", 0)) / _MICROSECONDS
+    return int(configuration.get("dynamic_batching", {}).get("max_queue_delay_microseconds", 0)) / MICROSECONDS
+
+
+def queue_slo(configuration: Mapping[str, Any]) -> float | None:
+    """The SLO (seconds) of a configuration whose queue goes by deadlines, as Triton reports it; None: it does not."""
+    batching = configuration.get("dynamic_batching", {})
+    if int(batching.get(_LEVELS, 0)) != LEVELS or _POLICY not in batching:
+        return None
+    return int(batching[_POLICY].get("default_timeout_microseconds", 0)) / MICROSECONDS or None
+
+
+def _by_deadline(slo: float) -> dict[str, Any]:
+    """Of dynamic batching. What states no deadline has the whole SLO."""
+    return {
+        _LEVELS: LEVELS,
+        _DEFAULT_LEVEL: LEVELS,
+        _POLICY: {
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": timeout(slo),
+            "allow_timeout_override": True,
+        },
+    }

@@ -20,6 +20,7 @@ import pytest
 from ipa_seldon.bootstrap import build_algorithm, first_plan, seldon_documents
 from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.config import read_config
+from ipa_seldon.gateway.process import GatewayProcess
 from ipa_seldon.specs.desired import KEY
 from ipa_seldon.specs.seldon import plan_name
 from tests.adapter.executor import ExecutorExporter
@@ -97,12 +98,12 @@ class Namespace:
         self._stack = stack
         self.executor = stack.enter_context(ExecutorExporter({"toy": 20.0, "other": 20.0}))
         self.prometheus = stack.enter_context(PrometheusServer([self.executor.target], 0.5, directory / "prometheus"))
-        self.pods = SidecarPods(self._plan_of)
+        self.pods = SidecarPods(self.plan)
         stack.callback(self.pods.close)
         stack.enter_context(Operator(self.kubeconfig).run())
         stack.enter_context(Kubelet(self.kubeconfig, runner=self.pods).run())
 
-    def _plan_of(self) -> str:
+    def plan(self) -> str:
         """Of all graphs: their stages have the same names, and these tests never look at both."""
         found = self.cluster.get(CONFIG_MAPS, plan_name("toy"))
         return str(((found or {}).get("data") or {}).get(KEY, ""))
@@ -263,6 +264,45 @@ def test_recommended_only(namespace: Namespace) -> None:
     assert "double light x" in graph["metadata"]["annotations"]["ipa.seldon.io/recommended"]
     assert namespace.replicas() == before
     assert adapter.metric("ipa_adapter_decisions_total", pipeline="toy", outcome="refused") >= 1
+
+
+def test_a_gateway_takes_the_place_of_prometheus(namespace: Namespace) -> None:
+    """Load and deadlines that an algorithm decides by are those of the requests that came through the gateway, whatever
+    Prometheus has; it orders them, so the pods need not.
+    """
+    rows = [
+        f"double,light,{c},{b},{0.005 + 0.004 * b / c},{b / (0.005 + 0.004 * b / c)}" for c in (1, 2) for b in (1, 2)
+    ]
+    header = "stage,variant,cores,batch,latency,throughput"
+    (namespace.directory / "sponge.csv").write_text("\n".join([header, *rows]) + "\n")
+    spec: dict[str, Any] = {
+        "algorithm": "sponge",
+        "graph": {"name": "double"},
+        "stages": {"double": {"variants": {"light": {"accuracy": 0.5, "version": 1}}}},
+        "profile": "sponge.csv",
+    }
+    path = write_toy(namespace.directory, **spec)
+    with GatewayProcess(path, "http://127.0.0.1:9") as gateway:
+        namespace.render(**spec, seldon={"model_uri": "pvc://models/toy", "gateway": gateway.url})
+        namespace.adapter("--audit", str(namespace.directory / "audit"))
+        log = namespace.directory / "audit" / "toy.jsonl"
+        wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 1, 60)
+        for _ in range(25):
+            assert answer(gateway.url, 0.4) == 503  # there is no Triton
+
+        def decided() -> bool:
+            lines = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+            return any(sum(filter(None, line["arrivals"])) == 25 and len(line["budgets"]) == 25 for line in lines)
+
+        wait_for(decided, 30)
+    assert "slo" not in namespace.plan()
+
+
+def answer(url: str, left: float) -> int:
+    """The status of a request with so many seconds left."""
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("POST", "/v2/models/infer", '{"inputs": []}', {"Ipa-Remaining-Slo": str(left)})
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.errors import PlatformError, RefusedError
+from ipa_seldon.plan import Backlog
 from ipa_seldon.specs.observed import PAUSED
 from tests.cluster.conftest import Place
 from tests.cluster.emulator import Emulator
@@ -37,6 +39,24 @@ def emulated(emulator: Emulator, kubeconfig: Path) -> Iterator[World]:
         made.deploy()
         emulator.clear_calls()
         yield made
+
+
+def test_deadlines_are_observed_where_an_algorithm_goes_by_them(emulated: World) -> None:
+    """What the load tells of the queue, and how many replicas of a plan serve while others are starting; pods are told
+    the SLO. Other algorithms see none of it.
+    """
+    emulated.load.queue = Backlog((0.2, 0.3), (0.4,))
+    more = toy_plan(("light", 3))
+    emulated.apply(emulated.adapter(), more)
+    plain = emulated.adapter().observe(emulated.now)
+    assert (plain.remaining_slo, plain.budgets, dict(plain.ready)) == ((), (), {})
+    emulated.pipeline = replace(emulated.pipeline, by_deadline=True, triton_orders=True)
+    platform = emulated.adapter()
+    seen = platform.observe(emulated.now)
+    assert (seen.remaining_slo, seen.budgets, dict(seen.ready)) == ((0.2, 0.3), (0.4,), {"double": 2})
+    emulated.arrive(platform)
+    assert platform.observe(emulated.now).ready == {}
+    assert emulated.plan_document()["stages"]["double"]["slo"] == emulated.pipeline.slo
 
 
 def test_what_runs_is_observed_with_four_reads(world: World) -> None:

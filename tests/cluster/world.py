@@ -26,7 +26,7 @@ from ipa_seldon.cluster.api import (
 )
 from ipa_seldon.errors import IpaSeldonError
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.plan import Allocation, Backlog, Plan
 from ipa_seldon.platforms.seldon.options import SeldonOptions
 from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 from ipa_seldon.platforms.seldon.voice import CONDITION
@@ -90,12 +90,16 @@ class ScriptedLoad:
     def __init__(self) -> None:
         self.rate = 10.0
         self.missed: float | None = 0.0
+        self.queue = Backlog()
 
     def arrivals(self, _: float) -> list[float]:
         return [self.rate] * 60
 
     def violations(self, _: float) -> float | None:
         return self.missed
+
+    def backlog(self) -> Backlog:
+        return self.queue
 
 
 class World:

@@ -13,6 +13,7 @@ from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
 from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import RefusedError
+from ipa_seldon.gateway.queues import Place
 
 GRAPH = Graph("one", ("a", "b"), (("a", "b"),), 1.0, {"a": {"1": "light", "2": "heavy"}})
 DEADLINE = 100.0
@@ -30,10 +31,9 @@ def chosen(dispatcher: Dispatcher, count: int, wait: float = math.inf, deadline:
     return Counter(dispatcher.choose("a", deadline, lambda model: wait).name for _ in range(count))
 
 
-async def filled(model: Model, requests: int, deadline: float = DEADLINE) -> None:
+async def filled(model: Model, requests: int, deadline: float = DEADLINE) -> list[Place]:
     """Fill a model's queue with requests of a deadline, as far as they fit into it without waiting."""
-    for _ in range(requests):
-        await model.queue.enter(deadline, 1.0)
+    return [await model.queue.enter(deadline, 1.0) for _ in range(requests)]
 
 
 def test_a_stage_without_a_table_is_a_model_of_its_name() -> None:
@@ -107,14 +107,25 @@ async def test_a_failed_model_is_tried_one_request_at_a_time() -> None:
 async def test_what_is_under_way_is_told_until_it_is_done() -> None:
     """A version that left the table is in the report as long as a request is with it."""
     dispatcher, models = set_of({"a": {"1": 0.5, "2": 0.5}})
-    await filled(models["1"], 1)
+    (place,) = await filled(models["1"], 1)
     dispatcher.replace({"a": {"2": 1.0}})
     told = dispatcher.report()
     assert told["a"]["1"] == {"weight": 0.0, "in_flight": 1, "healthy": True}
     assert told["a"]["2"] == {"weight": 1.0, "in_flight": 0, "healthy": True}
     assert told["b"] == {"*": {"weight": 1.0, "in_flight": 0, "healthy": True}}
-    models["1"].queue.leave()
+    models["1"].queue.leave(place)
     assert set(dispatcher.report()["a"]) == {"2"}
+
+
+async def test_deadlines_of_all_models_are_known() -> None:
+    """Of those that share the requests now and of those that did before, as many left out as each computes at once."""
+    dispatcher, models = set_of({"a": {"1": 0.5, "2": 0.5}})
+    await filled(models["1"], 2, 5.0)
+    await filled(models["2"], 2, 7.0)
+    dispatcher.replace({"a": {"2": 1.0}})
+    assert sorted(dispatcher.deadlines()) == [5.0, 7.0]
+    models["2"].resize(2)
+    assert sorted(dispatcher.deadlines()) == [5.0]
 
 
 def test_a_version_can_be_asked_for() -> None:

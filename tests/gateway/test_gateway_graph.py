@@ -31,12 +31,14 @@ DIAMOND = Graph("diamond", ("a", "b", "c", "d"), (("a", "b"), ("a", "c"), ("b", 
 @dataclass
 class Stages:
     """Appends each stage's name to the data of tensor ``x``. ``bodies`` and ``headers``: what each stage was sent, in
-    order. ``answers`` replaces a stage's answer; a stage with a ``gate`` answers when the event is set.
+    order. ``answers`` replaces a stage's answer; a stage with a ``gate`` answers when the event is set. All have the
+    ``configuration``.
     """
 
     answers: dict[str, Response] = field(default_factory=dict)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     bodies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    configuration: dict[str, Any] | None = None
     puids: list[str] = field(default_factory=list)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -54,6 +56,11 @@ class Stages:
         outputs = [{**tensor, "data": [*tensor["data"], stage]} for tensor in body["inputs"]]
         return JSONResponse({"model_name": stage, "model_version": "2", "outputs": outputs})
 
+    async def configured(self, request: Request) -> Response:
+        """The configuration of a stage."""
+        del request
+        return JSONResponse(self.configuration, 404 if self.configuration is None else 200)
+
     async def wait_for(self, count: int) -> None:
         """Until ``count`` requests have arrived."""
         async with self.arrived:
@@ -65,7 +72,10 @@ class Stages:
 
     def app(self) -> Starlette:
         """The server."""
-        return Starlette(routes=[Route("/v2/models/{stage}/infer", self.infer, methods=["POST"])])
+        stage = "/v2/models/{stage}"
+        return Starlette(
+            routes=[Route(f"{stage}/infer", self.infer, methods=["POST"]), Route(f"{stage}/config", self.configured)]
+        )
 
 
 @asynccontextmanager
@@ -244,6 +254,7 @@ async def test_puid_is_kept_or_made() -> None:
         (b'{"inputs": []}', {"Inference-Header-Content-Length": "14"}, "binary"),
         (b'{"inputs": []}', {"Ipa-Remaining-Slo": "soon"}, "Ipa-Remaining-Slo"),
         (b'{"inputs": []}', {"Ipa-Remaining-Slo": "nan"}, "Ipa-Remaining-Slo"),
+        (b'{"inputs": []}', {"Ipa-Send-Time": "noon"}, "Ipa-Send-Time"),
     ],
 )
 async def test_bad_requests_are_refused(body: bytes, headers: dict[str, str], words: str) -> None:

@@ -26,7 +26,7 @@ from ipa_seldon.demo.requests import payloads
 from ipa_seldon.demo.runner import TEXT_PIPELINE
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
-from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.plan import Allocation, Backlog, Plan
 from ipa_seldon.platforms.local import LocalPlatform
 from ipa_seldon.platforms.triton_models import TritonModels
 from tests.conftest import write_toy_repository
@@ -209,6 +209,10 @@ class Reporter:
         if self.refuses and table:
             raise PlatformError("refused")
         self.tables.append(table)
+
+    def backlog(self) -> Backlog:
+        """Nothing is known."""
+        return Backlog()
 
     def dispatched(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         """The last table's versions, and version 1 while it is busy."""

@@ -103,15 +103,27 @@ def test_what_the_repository_states_is_not_ready(bench: Bench) -> None:
     assert bench.step().ready
 
 
-@pytest.mark.parametrize("plan", [HEAVY, PodPlan("light", 1, 2, 1, 0.0), PodPlan("light", 1, 1, 1, 0.001)])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        HEAVY,
+        PodPlan("light", 1, 2, 1, 0.0),
+        PodPlan("light", 1, 1, 1, 0.001),
+        PodPlan("light", 1, 1, 1, 0.0, slo=0.75),
+    ],
+)
 def test_any_difference_is_one_load(bench: Bench, plan: PodPlan) -> None:
-    """Variant and batch, cores alone, the delay alone: one load each, and then what runs is what is wanted."""
+    """Variant and batch, cores alone, the delay alone, deadlines alone: one load each, and then what runs is what is
+    wanted; and back.
+    """
     bench.step()
     bench.plan = document(plan)
     ended = bench.step(INTERVAL)
     assert (ended.running, ended.in_sync) == (plan, True)
     assert len(bench.triton.loads) == 3
     assert bench.step(INTERVAL).load_seconds is None
+    bench.plan = document(LIGHT)
+    assert bench.step(INTERVAL).in_sync
 
 
 def test_changes_are_not_more_often_than_the_interval(bench: Bench) -> None:

@@ -40,6 +40,22 @@ def test_a_pod_reads_what_its_stage_is_to_run() -> None:
             )
 
 
+def test_deadlines_go_along() -> None:
+    """A pod is told the SLO where Triton orders requests, and elsewhere nothing; no batch waits where there are any."""
+    pipeline = random_pipeline(3)
+    stage = pipeline.stages[0]
+    plan = {stage.name: (Allocation(stage.variants[0].name, 1, 1, 4),)}
+    told = plan_document(pod_plans(replace(pipeline, by_deadline=True, triton_orders=True), plan))
+    found = pod_plan(told, stage.name)
+    assert found.slo == pytest.approx(pipeline.slo, abs=1e-6)
+    assert found.delay == 0.0
+    behind = pod_plan(plan_document(pod_plans(replace(pipeline, by_deadline=True), plan)), stage.name)
+    assert (behind.slo, behind.delay) == (None, 0.0)
+    plain = plan_document(pod_plans(pipeline, plan))
+    assert "slo" not in plain
+    assert pod_plan(plain, stage.name).delay > 0
+
+
 def test_a_pod_is_told_no_more_threads_than_it_has_cores() -> None:
     """By its name what its node has granted, else what pods begin with; a document without cores limits nothing."""
     plan = PodPlan("v", 1, 4, 2, 0.1)
@@ -71,6 +87,10 @@ def test_a_set_of_variants_is_refused() -> None:
         ({"stages": ["a"]}, "not a plan document"),
         ({"stages": {"a": {"variant": "x", "version": 0, "cores": 1, "batch": 1, "delay": 0}}}, "accepted: version"),
         ({"stages": {"a": {"variant": "x", "version": 1, "cores": 1, "batch": 1, "delay": -1}}}, "delay from 0"),
+        (
+            {"stages": {"a": {"variant": "x", "version": 1, "cores": 1, "batch": 1, "delay": 0, "slo": 0}}},
+            "slo above 0",
+        ),
     ],
 )
 def test_a_bad_document_is_one_line(change: dict[str, object], words: str) -> None:

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
+from ipa_seldon.deadlines import LEVELS, timeout
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Variant
 from ipa_seldon.plan import Allocation
 from ipa_seldon.queueing import queue_delay
-from ipa_seldon.specs.triton import allocation_of, model_configuration
+from ipa_seldon.specs.triton import allocation_of, model_configuration, queue_slo
 
 VERSIONS = {1: "light", 2: "heavy", 7: "heaviest"}
 BASE: dict[str, Any] = {
@@ -42,11 +43,13 @@ def as_triton_reports(configuration: dict[str, Any]) -> dict[str, Any]:
     return reported
 
 
-@given(versions, allocations, st.floats(0, 10), st.floats(0.001, 100))
-def test_an_allocation_survives_the_round_trip(version: int, planned: Allocation, delay: float, timeout: float) -> None:
+@given(versions, allocations, st.floats(0, 10), st.none() | st.floats(0.001, 100))
+def test_an_allocation_survives_the_round_trip(
+    version: int, planned: Allocation, delay: float, slo: float | None
+) -> None:
     """What is read back from Triton's report of a configuration is the allocation it was made from."""
     allocation = Allocation(VERSIONS[version], planned.replicas, planned.cores, planned.batch)
-    reported = as_triton_reports(model_configuration(BASE, version, allocation, delay, timeout))
+    reported = as_triton_reports(model_configuration(BASE, version, allocation, delay, slo))
     assert allocation_of(reported, VERSIONS) == allocation
 
 
@@ -63,16 +66,36 @@ def test_what_the_plan_does_not_decide_stays_as_the_repository_has_it(allocation
     assert json.dumps(BASE) == before
 
 
-def test_queue_timeouts_are_sent_only_when_asked_for() -> None:
-    """They make Triton slow, so the repository's own are dropped; with one, a request may shorten it."""
+def test_queue_timeouts_are_sent_only_with_deadlines() -> None:
+    """They make Triton slow, so the repository's own are dropped."""
     base = {**BASE, "dynamic_batching": {"default_queue_policy": {"default_timeout_microseconds": "60000000"}}}
-    allocation = Allocation("light", 1, 1, 4)
-    assert "default_queue_policy" not in model_configuration(base, 1, allocation)["dynamic_batching"]
-    assert model_configuration(base, 1, allocation, timeout=2.0)["dynamic_batching"]["default_queue_policy"] == {
+    assert "default_queue_policy" not in model_configuration(base, 1, Allocation("light", 1, 1, 4))["dynamic_batching"]
+
+
+@given(allocations, st.floats(0.001, 1000))
+def test_deadlines_are_levels_and_a_timeout(allocation: Allocation, slo: float) -> None:
+    """Whatever the base has: a request may shorten the timeout, and one that states no priority has the whole SLO. It
+    is read back, and a plan without deadlines leaves nothing of it behind, but what the repository states.
+    """
+    made = model_configuration(BASE, 1, allocation, slo=slo)
+    batching = made["dynamic_batching"]
+    assert (batching["priority_levels"], batching["default_priority_level"]) == (LEVELS, LEVELS)
+    assert batching["default_queue_policy"] == {
         "timeout_action": "REJECT",
-        "default_timeout_microseconds": 2_000_000,
+        "default_timeout_microseconds": timeout(slo),
         "allow_timeout_override": True,
     }
+    reported = as_triton_reports(made)
+    assert queue_slo(reported) == pytest.approx(slo, abs=1e-6)
+    after = as_triton_reports(model_configuration(reported, 1, allocation))
+    assert after == as_triton_reports(model_configuration({**BASE, "dynamic_batching": {}}, 1, allocation))
+    assert queue_slo(after) is None
+
+
+@pytest.mark.parametrize("batching", [{}, {"priority_levels": str(LEVELS)}, {"default_queue_policy": {}}])
+def test_a_queue_of_the_repositorys_own_is_not_by_deadline(batching: dict[str, Any]) -> None:
+    """Levels alone or a policy alone are somebody else's."""
+    assert queue_slo({"dynamic_batching": batching}) is None
 
 
 @given(allocations, st.floats(0.1, 1000), st.floats(0.01, 1))

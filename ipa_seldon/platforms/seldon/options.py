@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ipa_seldon.plan import Backlog
+
 
 class Load(Protocol):
     """What is measured of a pipeline's requests; PlatformError when it cannot be."""
@@ -15,6 +17,10 @@ class Load(Protocol):
 
     def violations(self, now: float) -> float | None:
         """The share of the recent requests that missed the SLO; None where that is not known."""
+        ...
+
+    def backlog(self) -> Backlog:
+        """What requests have left, as far as that is known."""
         ...
 
 

@@ -57,6 +57,7 @@ class SeldonPlatform:
         self.name = options.graph
         self._now = 0.0
         self._rate = 0.0
+        self._ready: Mapping[str, int] = {}
         self.refusal: Refusal | None = None
         self.waiting: Mapping[str, str] = {}
         self.stuck: Mapping[str, str] = {}
@@ -67,7 +68,12 @@ class SeldonPlatform:
         arrivals = self._load.arrivals(now)
         recent = [count for count in arrivals[-LOAD_SPAN:] if isfinite(count)]
         self._rate = sum(recent) / len(recent) if recent else 0.0
-        return Observation(now, tuple(arrivals), self._plan(view))
+        plan = self._plan(view)
+        if not self._pipeline.by_deadline:
+            return Observation(now, tuple(arrivals), plan)
+        planned = {stage: sum(allocation.replicas for allocation in plan[stage]) for stage in plan}
+        starting = {stage: ready for stage, ready in self._ready.items() if ready < planned.get(stage, 0)}
+        return Observation(now, tuple(arrivals), plan, *self._load.backlog(), starting)
 
     def advance(self, now: float) -> View:
         """Take the next step of the plan under way, if there is one; returns what was found before it."""
@@ -90,6 +96,7 @@ class SeldonPlatform:
 
     def _advance(self, view: View) -> View:
         self.waiting = self.stuck = {}
+        self._ready = {}
         view = self._adopted(view)
         self.refusal = self._refusal(view)
         if self.refusal is not None:
@@ -105,6 +112,7 @@ class SeldonPlatform:
         if view.set_of is None:
             there = {stage: state for stage, state in states.items() if state is not None}
             step = next_step(self._pipeline, current.plan, there)
+            self._ready = {stage: sum(pod.ready for pod in state.pods) for stage, state in there.items()}
         else:
             drained = current.shifted is None or self._now - current.shifted >= DRAIN
             dispatch = Dispatch(view.traffic, drained, current.added)

@@ -1,4 +1,4 @@
-"""Exact arrival counts at 1 Hz."""
+"""Exact counts at 1 Hz."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ KEPT = 7200
 """Seconds of history that are kept."""
 
 
-class Arrivals:
-    """Counts requests in the wall-clock second they arrive; starts at ``now`` (seconds since the epoch)."""
+class Counts:
+    """Counts requests by wall-clock second; starts at ``now`` (seconds since the epoch)."""
 
     def __init__(self, now: float) -> None:
         self._start = int(now)
         self._counts: Counter[int] = Counter()
 
     def count(self, now: float) -> None:
-        """One request arrived at ``now``."""
+        """One more at ``now``."""
         second = int(now)
         if second not in self._counts:
             self._forget(second - KEPT)
         self._counts[second] += 1
 
     def series(self, now: float, seconds: int) -> tuple[int, list[int]]:
-        """``(end, counts)``: ``counts[-1]`` arrived in [end - 1, end), the last complete second before ``now``.
+        """``(end, counts)``: ``counts[-1]`` of [end - 1, end), the last complete second before ``now``.
 
         At most ``seconds`` counts, oldest first; fewer where counting started later than that.
         """
