@@ -12,6 +12,10 @@ import click
 from click.testing import CliRunner
 
 from ipa_seldon.cli import COMMANDS, cli
+from ipa_seldon.gateway.metrics import OF_GATEWAY
+from ipa_seldon.metric import Metric
+from ipa_seldon.sidecar.metrics import OF_SIDECAR
+from ipa_seldon.telemetry.catalogue import OF_ADAPTER, OF_PIPELINE, VALUES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -33,6 +37,43 @@ def reference() -> str:
     return "\n".join(pages)
 
 
+METRICS = """# Metrics
+
+Written by `make docs` from the code. In the text format of Prometheus at `/metrics`; who scrapes what on a cluster is in
+`manifests/monitoring`. Names are in base units; where there is no namespace (on one machine) the label is empty.
+"""
+SECTIONS = {
+    "Of a pipeline": (
+        OF_PIPELINE,
+        "From the adapter, and from `ipa-seldon run` on one machine. `current` is what runs, or is on its way, as of the "
+        "last look; `desired` is what was decided last. All series of a pipeline go with it, those of a variant with "
+        "the plan that has it; what is counted begins at zero when a changed pipeline file is taken up.",
+    ),
+    "Of the adapter": (OF_ADAPTER, "On a cluster."),
+    "Of the gateway": (OF_GATEWAY, "From every gateway, at its own port."),
+    "Of a sidecar": (OF_SIDECAR, "From every pod of a stage; the PodMonitor adds the pipeline."),
+}
+
+
+def metrics() -> str:
+    """Every metric: name, type, labels, what it says and which series there are; and the values of labels."""
+    pages = [METRICS]
+    for title, (catalogue, words) in SECTIONS.items():
+        rows = "\n".join(_row(metric) for metric in catalogue)
+        pages.append(
+            f"## {title}\n\n{words}\n\n| name | type | labels | what | series |\n|---|---|---|---|---|\n{rows}\n"
+        )
+    values = "\n".join(f"| {label} | {', '.join(f'`{value}`' for value in of)} |" for label, of in VALUES.items())
+    pages.append(f"## Values of labels\n\n| label | values |\n|---|---|\n{values}\n")
+    return "\n".join(pages)
+
+
+def _row(metric: Metric) -> str:
+    labels = ", ".join(metric.labels)
+    what = metric.help.replace("|", "\\|")
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {what} | {metric.when} |"
+
+
 def rendered(pipeline: Path) -> str:
     """What ``ipa-seldon render`` writes for a pipeline file; RuntimeError where it refuses."""
     words = ["render", "-f", str(pipeline.relative_to(ROOT))]
@@ -50,6 +91,7 @@ def main() -> int:
     """Exit code 1 when ``--check`` finds a file out of date."""
     wanted = {
         HERE / "reference.md": reference(),
+        HERE / "metrics.md": metrics(),
         HERE / "pipeline.schema.json": CliRunner().invoke(cli, ["schema"]).output,
     }
     for pipeline in sorted((ROOT / "manifests" / "pipelines").glob("*/pipeline.yaml")):

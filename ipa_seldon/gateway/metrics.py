@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from ipa_seldon.metric import Metric
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 """Upper bounds in seconds."""
+PIPELINE = ("pipeline",)
+STAGE = (*PIPELINE, "stage")
+
+REQUESTS = Metric(
+    "ipa_gateway_requests_total",
+    "Answered requests; late and dropped ones violated the SLO.",
+    (*PIPELINE, "outcome", "code"),
+    "one per outcome and code that there was",
+)
+LATENCY = Metric("ipa_gateway_request_seconds", "From arrival to answer.", PIPELINE, buckets=BUCKETS)
+IN_FLIGHT = Metric("ipa_gateway_in_flight_requests", "Requests being answered.", PIPELINE)
+UNSYNCHRONISED = Metric(
+    "ipa_gateway_unsynchronised_requests_total", "Requests whose send time is not believed.", PIPELINE
+)
+STAGE_LATENCY = Metric(
+    "ipa_gateway_stage_seconds",
+    "One stage's answer, its queue included.",
+    STAGE,
+    "one per stage",
+    BUCKETS,
+)
+DROPS = Metric(
+    "ipa_gateway_drops_total",
+    "Requests dropped at a stage because they could no longer make the SLO.",
+    STAGE,
+    "one per stage",
+)
+VERSIONS = Metric(
+    "ipa_gateway_stage_requests_total",
+    "Requests that a version of a stage answered.",
+    (*STAGE, "version"),
+    "one per version that answered",
+)
+OF_GATEWAY = (REQUESTS, LATENCY, IN_FLIGHT, UNSYNCHRONISED, STAGE_LATENCY, DROPS, VERSIONS)
 
 
 class GatewayMetrics:
@@ -13,50 +49,15 @@ class GatewayMetrics:
 
     def __init__(self, pipeline: str, stages: tuple[str, ...]) -> None:
         self._pipeline = pipeline
-        self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "ipa_gateway_requests",
-            "Answered requests; late and dropped ones violated the SLO.",
-            ("pipeline", "outcome", "code"),
-            registry=self._registry,
-        )
-        self._latency = Histogram(
-            "ipa_gateway_request_seconds",
-            "From arrival to answer.",
-            ("pipeline",),
-            buckets=BUCKETS,
-            registry=self._registry,
-        ).labels(pipeline)
-        stage_latency = Histogram(
-            "ipa_gateway_stage_seconds",
-            "One stage's answer, its queue included.",
-            ("pipeline", "stage"),
-            buckets=BUCKETS,
-            registry=self._registry,
-        )
-        drops = Counter(
-            "ipa_gateway_drops",
-            "Requests dropped at a stage because they could no longer make the SLO.",
-            ("pipeline", "stage"),
-            registry=self._registry,
-        )
-        self._versions = Counter(
-            "ipa_gateway_stage_requests",
-            "Requests that a version of a stage answered.",
-            ("pipeline", "stage", "version"),
-            registry=self._registry,
-        )
-        self._in_flight = Gauge(
-            "ipa_gateway_in_flight_requests", "Requests being answered.", ("pipeline",), registry=self._registry
-        ).labels(pipeline)
-        self._unsynchronised = Counter(
-            "ipa_gateway_unsynchronised_requests",
-            "Requests whose send time is not believed.",
-            ("pipeline",),
-            registry=self._registry,
-        ).labels(pipeline)
+        registry = self._registry = CollectorRegistry()
+        self._requests = REQUESTS.counter(registry)
+        self._latency = LATENCY.histogram(registry).labels(pipeline)
+        self._in_flight = IN_FLIGHT.gauge(registry).labels(pipeline)
+        self._unsynchronised = UNSYNCHRONISED.counter(registry).labels(pipeline)
+        stage_latency, drops = STAGE_LATENCY.histogram(registry), DROPS.counter(registry)
         self._stage_latency = {stage: stage_latency.labels(pipeline, stage) for stage in stages}
         self._drops = {stage: drops.labels(pipeline, stage) for stage in stages}
+        self._versions = VERSIONS.counter(registry)
 
     def arrived(self) -> None:
         """A request arrived."""

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from ipa_seldon.metric import Metric
 from ipa_seldon.sidecar.reconciler import Round
 
 BUCKETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
 """Upper bounds in seconds."""
+STAGE = ("stage",)
+
+IN_SYNC = Metric("ipa_sidecar_in_sync", "1 while Triton runs what the plan wants.", STAGE)
+LOADS = Metric("ipa_sidecar_loads_total", "Changes sent to Triton.", (*STAGE, "outcome"))
+LOAD_SECONDS = Metric("ipa_sidecar_load_seconds", "What a change took.", STAGE, buckets=BUCKETS)
+RUNNING = Metric(
+    "ipa_sidecar_running",
+    "1 for what Triton runs.",
+    (*STAGE, "variant", "version", "batch", "cores"),
+    "while it runs a plan of ours",
+)
+OF_SIDECAR = (IN_SYNC, LOADS, LOAD_SECONDS, RUNNING)
 
 
 class SidecarMetrics:
@@ -15,22 +28,11 @@ class SidecarMetrics:
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
-        self._registry = CollectorRegistry()
-        self._in_sync = Gauge(
-            "ipa_sidecar_in_sync", "1 while Triton runs what the plan wants.", ("stage",), registry=self._registry
-        ).labels(stage)
-        self._loads = Counter(
-            "ipa_sidecar_loads", "Changes sent to Triton.", ("stage", "outcome"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "ipa_sidecar_load_seconds", "What a change took.", ("stage",), buckets=BUCKETS, registry=self._registry
-        ).labels(stage)
-        self._running = Gauge(
-            "ipa_sidecar_running",
-            "1 for what Triton runs.",
-            ("stage", "variant", "version", "batch", "cores"),
-            registry=self._registry,
-        )
+        registry = self._registry = CollectorRegistry()
+        self._in_sync = IN_SYNC.gauge(registry).labels(stage)
+        self._loads = LOADS.counter(registry)
+        self._seconds = LOAD_SECONDS.histogram(registry).labels(stage)
+        self._running = RUNNING.gauge(registry)
         for outcome in ("done", "failed"):
             self._loads.labels(stage, outcome)
 
