@@ -17,6 +17,7 @@ FORECASTERS: Mapping[str, str] = {
     "ewma": "ipa_seldon.forecasters.naive:Ewma",
     "gate": "ipa_seldon.forecasters.gate:Gate",
 }
+BARE = 0.95  # the quantile by which a bare point is judged: what an autoscaler pays for load it cannot carry
 SEED_PROBABILITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
@@ -76,6 +77,11 @@ class ForecastSettings:
     def blocks(self) -> int:
         """Whole blocks in the window."""
         return int(self.window // self.aggregate)
+
+    @property
+    def judged_at(self) -> float:
+        """The quantile whose pinball loss tells how good a forecast is."""
+        return BARE if self.quantile is None else self.quantile
 
     @property
     def steps(self) -> int:

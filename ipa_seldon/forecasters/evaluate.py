@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
-from ipa_seldon.forecasters.quantile import moving_sums
+from ipa_seldon.forecasters.peaks import moving_sums
+from ipa_seldon.forecasters.score import ForecastError, forecast_error
 
-PINBALL = 0.95
 HOUR = 3600
 SHORTEST_HOLE = 10  # seconds
 MISSED = 20.0  # requests: under Poisson arrivals, a silence this long has a chance of exp(-20)
@@ -28,15 +27,16 @@ class CountingForecaster(Forecaster, Protocol):
 class Evaluation:
     """One forecaster on one trace; y is the horizon's true maximum (of means over the resolution), p the forecast.
 
-    ``smape``: 100 * mean(|y - p| / ((y + p) / 2)), % (0 where both are 0). ``steps_under``: % of the steps with
-    p < y; ``worst_hour_under``: the same in the worst full hour (of the whole trace, if it is shorter).
-    ``mean_over``: 100 * mean(max(p - y, 0) / max(y, 1)), %. ``pinball_loss``: requests/s, at 0.95.
-    ``milliseconds_median``, ``milliseconds_max``: of one call. ``next_rate``: requests/s, the forecast at the end.
+    Means of ForecastError over the steps: ``smape``, ``steps_under``, ``mean_over`` in %, ``pinball_loss`` in
+    requests/s. ``coverage``: the steps that are not under, %; ``worst_hour_under``: the steps under in the worst full
+    hour (of the whole trace, if it is shorter), %. ``milliseconds_median``, ``milliseconds_max``: of one call.
+    ``next_rate``: requests/s, the forecast at the end.
     """
 
     steps: int
     smape: float
     steps_under: float
+    coverage: float
     worst_hour_under: float
     mean_over: float
     pinball_loss: float
@@ -66,39 +66,34 @@ def evaluate(
         raise ValueError(f"{len(trace)} s of trace; accepted: at least window and horizon, {window + horizon} s")
     # A horizon is scored at the first call after its end, and its start must still be seen then.
     remembered = max(window, horizon + stride) + resolution - 1
-    truth, forecasts, seconds = (np.zeros(len(times)) for _ in range(3))
-    for step, now in enumerate(times):
+    errors: list[ForecastError] = []
+    seconds: list[float] = []
+    for now in times:
         arrivals = trace[max(0, now - remembered) : now]
         started = clock()
-        forecasts[step] = forecaster.forecast(float(now), arrivals)
-        seconds[step] = clock() - started
-        truth[step] = max(rates[now : now + horizon])
+        rate = forecaster.forecast(float(now), arrivals)
+        seconds.append(clock() - started)
+        errors.append(forecast_error(max(rates[now : now + horizon]), rate, settings.judged_at))
         progress(now)
     fallbacks = forecaster.fallbacks
     following = forecaster.forecast(float(len(trace)), trace[max(0, len(trace) - remembered) :])
-    return _measure(truth, forecasts, HOUR // stride, (seconds, fallbacks, following))
+    return _measure(errors, HOUR // stride, (seconds, fallbacks, following))
 
 
-def _measure(
-    truth: NDArray[np.float64],
-    forecasts: NDArray[np.float64],
-    hour: int,
-    call: tuple[NDArray[np.float64], int, float],
-) -> Evaluation:
-    error = truth - forecasts
-    under = error > 1e-9
+def _measure(errors: Sequence[ForecastError], hour: int, call: tuple[Sequence[float], int, float]) -> Evaluation:
+    relative, under, over, pinball = np.array(errors, dtype=float).T
     hours = [under[start : start + hour].mean() for start in range(0, len(under) - hour + 1, hour)] or [under.mean()]
-    middle = (truth + forecasts) / 2
     seconds, fallbacks, following = call
     return Evaluation(
-        steps=len(truth),
-        smape=100 * float(np.mean(np.abs(error) / np.where(middle > 0, middle, 1.0))),
+        steps=len(errors),
+        smape=100 * float(relative.mean()),
         steps_under=100 * float(under.mean()),
+        coverage=100 * float(1 - under.mean()),
         worst_hour_under=100 * float(max(hours)),
-        mean_over=100 * float(np.mean(np.maximum(-error, 0) / np.maximum(truth, 1.0))),
-        pinball_loss=float(np.mean(np.maximum(PINBALL * error, (PINBALL - 1) * error))),
+        mean_over=100 * float(over.mean()),
+        pinball_loss=float(pinball.mean()),
         milliseconds_median=1000 * float(np.median(seconds)),
-        milliseconds_max=1000 * float(seconds.max()),
+        milliseconds_max=1000 * max(seconds),
         fallbacks=fallbacks,
         next_rate=following,
     )

@@ -11,8 +11,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice, repeat
-from math import ceil, isfinite, nan, sqrt
+from math import ceil, isfinite, sqrt
 
 import numpy as np
 
@@ -25,9 +24,9 @@ from ipa_seldon.forecasters import (
     PointForecaster,
     Prediction,
 )
+from ipa_seldon.forecasters.peaks import Pending, block_peaks, measured_seconds, moving_sums
 
 SCORES, SEEDS = 1080, 200  # scores kept, and pseudo-scores to start from
-MEASURED = 0.75  # share of a stretch's seconds that must have been measured for its maximum to count
 JITTER = 0.1  # blocks: how early a call may come and still be taken for the end of a block
 
 
@@ -73,9 +72,8 @@ class ScoreQuantile:
 
 @dataclass(frozen=True)
 class _Promise:
-    """A prediction whose horizon has not been observed yet."""
+    """A prediction that can be scored: both are set and finite, the scale > 0."""
 
-    time: float
     peak: float
     scale: float
 
@@ -93,7 +91,7 @@ class RollingForecaster:
         self._settings = settings
         self._point = point
         self._margin = ScoreQuantile(settings.quantile, point.seed_scores) if settings.quantile else None
-        self._promises: deque[_Promise] = deque()
+        self._pending: Pending[_Promise] = Pending(int(settings.horizon))
         self._learnt_until: float | None = None
         self._unlearnt = 0
         self._standing = 0.0
@@ -111,11 +109,11 @@ class RollingForecaster:
         fresh = self._fresh_blocks(time)
         self._settle(time, counts)
         window = counts[max(0, len(counts) - int(self._settings.window)) :]
-        slots = _block_peaks(window, int(self._settings.aggregate))
+        slots = block_peaks(window, int(self._settings.aggregate))
         blocks = [peak for peak in slots if peak is not None]
         self._unlearnt += sum(peak is not None for peak in slots[max(0, len(slots) - fresh) :])
         if len(blocks) < self._point.minimum:
-            self._standing = max(_measured(window), default=self._standing)
+            self._standing = max(measured_seconds(window), default=self._standing)
         else:
             self._standing = self._predict(time, blocks)
         return self._standing
@@ -124,12 +122,12 @@ class RollingForecaster:
         fresh = min(self._unlearnt, len(blocks))
         self._unlearnt = 0
         prediction = self._point.predict(blocks, fresh)
-        promise = _bounded(time, prediction, max(blocks))
+        promise = _bounded(prediction, max(blocks))
         self.fallbacks += prediction.fallback or promise.peak != prediction.peak
         if self._margin is None:
             return promise.peak
         if fresh:
-            self._promises.append(promise)
+            self._pending.add(time, promise)
         return min(max(0.0, promise.peak + self._margin.value * promise.scale), sys.float_info.max)
 
     def _fresh_blocks(self, time: float) -> int:
@@ -138,66 +136,21 @@ class RollingForecaster:
             self._learnt_until = time
             return self._settings.blocks
         ended = int((time - self._learnt_until) / self._settings.aggregate + JITTER)
-        if time < self._learnt_until:  # the clock was set back: promises from its future cannot be told apart
-            self._promises.clear()
-            self._learnt_until = time
-        elif ended:
+        if ended or time < self._learnt_until:  # before it: the clock was set back
             self._learnt_until = time
         return max(0, ended)
 
     def _settle(self, time: float, counts: Sequence[float]) -> None:
         """Score every prediction whose horizon is over, if it was measured."""
-        horizon = int(self._settings.horizon)
-        while self._margin and self._promises and time - self._promises[0].time >= horizon:
-            promise = self._promises.popleft()
-            start = len(counts) - round(time - promise.time)
-            peak = _peak(counts[start : start + horizon]) if start >= 0 else None
-            if peak is not None:
+        for promise, peak in self._pending.settle(time, counts):
+            if self._margin:
                 self._margin.add((peak - promise.peak) / promise.scale)
 
 
-def moving_sums(arrivals: Sequence[float], seconds: int) -> Sequence[float]:
-    """Requests of the last ``seconds`` at the end of each second; NaN where too few of them were measured.
-
-    The mean rate of those that were measured stands in for the others. A history of fewer seconds is all there is to go
-    by: its end counts, however short it is.
-    """
-    if seconds == 1:
-        return arrivals
-    values = np.asarray(arrivals, dtype=float)
-    measured = np.isfinite(values) & (values >= 0)
-    known = np.where(measured, values, 0.0)
-    if not len(values):
-        return []
-    if len(values) < seconds:
-        rate = known.sum() / measured.sum() if measured.any() else nan
-        return [*repeat(nan, len(values) - 1), float(rate) * seconds]
-    sums = np.convolve(known, np.ones(seconds), "valid")
-    counts = np.convolve(measured, np.ones(seconds), "valid")
-    whole = np.where(counts >= MEASURED * seconds, sums * seconds / np.maximum(counts, 1), nan)
-    return [*repeat(nan, seconds - 1), *whole.tolist()]
-
-
-def _bounded(time: float, prediction: Prediction, largest: float) -> _Promise:
+def _bounded(prediction: Prediction, largest: float) -> _Promise:
     """The prediction with what arithmetic on absurd loads may have broken set right."""
     peak = max(0.0, prediction.peak) if isfinite(prediction.peak) else largest
     scale = prediction.scale
     if scale is None or not (isfinite(scale) and scale > 0):
         scale = sqrt(max(peak, 1.0))
-    return _Promise(time, peak, scale)
-
-
-def _measured(seconds: Sequence[float]) -> list[float]:
-    return [value for value in seconds if isfinite(value) and value >= 0]
-
-
-def _peak(seconds: Sequence[float]) -> float | None:
-    """The maximum of a stretch; None when too little of it was measured to know."""
-    measured = _measured(seconds)
-    return max(measured) if measured and len(measured) >= MEASURED * len(seconds) else None
-
-
-def _block_peaks(seconds: Sequence[float], size: int) -> list[float | None]:
-    """The maximum of each whole block, counted back from the end, oldest first; None where it was not measured."""
-    values = list(islice(seconds, len(seconds) % size, None))
-    return [_peak(values[start : start + size]) for start in range(0, len(values), size)]
+    return _Promise(peak, scale)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ipa_seldon import plugins
 from ipa_seldon.errors import ConfigError, PluginError
 from ipa_seldon.forecasters import FORECASTERS, SEED_PROBABILITIES, ForecastSettings, Prediction
-from ipa_seldon.forecasters.quantile import RollingForecaster, ScoreQuantile, build_forecaster, moving_sums
+from ipa_seldon.forecasters.peaks import moving_sums
+from ipa_seldon.forecasters.quantile import RollingForecaster, ScoreQuantile, build_forecaster
 
 NAN, INF = float("nan"), float("inf")
 CHEAP = [name for name in FORECASTERS if name != "arima"]
