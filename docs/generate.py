@@ -15,7 +15,7 @@ from ipa_seldon.cli import COMMANDS, cli
 from ipa_seldon.gateway.metrics import OF_GATEWAY
 from ipa_seldon.metric import Metric
 from ipa_seldon.sidecar.metrics import OF_SIDECAR
-from ipa_seldon.telemetry.catalogue import OF_ADAPTER, OF_PIPELINE, VALUES
+from ipa_seldon.telemetry.catalogue import OF_ADAPTER, OF_PIPELINE, VALUES, most_series
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -39,15 +39,18 @@ def reference() -> str:
 
 METRICS = """# Metrics
 
-Written by `make docs` from the code. In the text format of Prometheus at `/metrics`; who scrapes what on a cluster is in
-`manifests/monitoring`. Names are in base units; where there is no namespace (on one machine) the label is empty.
+Written by `make docs` from the code. In the text format of Prometheus at `/metrics`; who scrapes what on a cluster is
+in `manifests/monitoring`. Names are in base units; where there is no namespace (on one machine) the label is empty.
 """
+BASE = most_series(0, 0)
 SECTIONS = {
     "Of a pipeline": (
         OF_PIPELINE,
-        "From the adapter, and from `ipa-seldon run` on one machine. `current` is what runs, or is on its way, as of the "
-        "last look; `desired` is what was decided last. All series of a pipeline go with it, those of a variant with "
-        "the plan that has it; what is counted begins at zero when a changed pipeline file is taken up.",
+        "From the adapter, and from `ipa-seldon run` on one machine. `current` is what runs, or is on its way, after "
+        "the last round; `desired` is what was decided last. All series of a pipeline go with it, those of a variant "
+        "with the plan that has it; what is counted begins at zero when a changed pipeline file is taken up. A "
+        f"pipeline has at most {BASE} series, {most_series(1, 0) - BASE} more for every stage and "
+        f"{most_series(0, 1) - BASE} more for every variant; an adapter that stands by has none.",
     ),
     "Of the adapter": (OF_ADAPTER, "On a cluster."),
     "Of the gateway": (OF_GATEWAY, "From every gateway, at its own port."),

@@ -13,17 +13,29 @@ from ipa_seldon.plan import Decision, Observation, Outcome, Proposal, Status, sa
 from ipa_seldon.platforms import Platform
 
 Listener = Callable[[Decision], None]
+Clock = Callable[[], float]
+"""Seconds, of which only differences count."""
+
+
+def no_clock() -> float:
+    """For whom spans do not matter."""
+    return 0.0
 
 
 @dataclass(frozen=True)
 class Thought:
-    """Steps 2 and 3 of the loop, which are pure: the forecast rate and the proposal made for it."""
+    """Steps 2 and 3 of the loop, which are pure: the forecast rate and the proposal made for it, in so many
+    ``solver_seconds``.
+    """
 
     rate: float
     proposal: Proposal
+    solver_seconds: float
 
 
-def think(forecaster: Forecaster, algorithm: Algorithm, observation: Observation) -> Thought | None:
+def think(
+    forecaster: Forecaster, algorithm: Algorithm, observation: Observation, clock: Clock = no_clock
+) -> Thought | None:
     """Forecast and decide from an observation; None where not one arrival was measured.
 
     The same sequence of observations gives the same thoughts: this is what an audit log replays.
@@ -31,7 +43,9 @@ def think(forecaster: Forecaster, algorithm: Algorithm, observation: Observation
     rate = forecaster.forecast(observation.time, observation.arrivals)
     if not any(math.isfinite(count) for count in observation.arrivals):
         return None
-    return Thought(rate, algorithm.decide(rate, observation))
+    begin = clock()
+    proposal = algorithm.decide(rate, observation)
+    return Thought(rate, proposal, clock() - begin)
 
 
 class Controller:
@@ -43,7 +57,7 @@ class Controller:
         forecaster: Forecaster,
         algorithm: Algorithm,
         listeners: Sequence[Listener] = (),
-        clock: Callable[[], float] = lambda: 0.0,
+        clock: Clock = no_clock,
     ) -> None:
         self._platform = platform
         self._forecaster = forecaster
@@ -65,7 +79,7 @@ class Controller:
             return Decision(Observation(now, (), {}), Outcome.FAILED, error=f"observe: {error}")
         begin = self._clock()
         try:
-            thought = think(self._forecaster, self._algorithm, observation)
+            thought = think(self._forecaster, self._algorithm, observation, self._clock)
         except IpaSeldonError as error:
             return Decision(observation, Outcome.FAILED, error=f"decide: {error}", seconds=self._clock() - begin)
         seconds = self._clock() - begin
@@ -75,17 +89,17 @@ class Controller:
 
     def _apply(self, observation: Observation, thought: Thought, seconds: float) -> Decision:
         proposal, rate = thought.proposal, thought.rate
-        if same_plan(proposal.plan, observation.plan):
-            return Decision(observation, _outcome(proposal, changed=False), rate, proposal, seconds=seconds)
-        begin = self._clock()
-        try:
-            self._platform.apply(proposal.plan)
-        except IpaSeldonError as error:
+        changed = not same_plan(proposal.plan, observation.plan)
+        outcome, error, spent = _outcome(proposal, changed), "", 0.0
+        if changed:
+            begin = self._clock()
+            try:
+                self._platform.apply(proposal.plan)
+            except IpaSeldonError as fault:
+                outcome = Outcome.REFUSED if isinstance(fault, RefusedError) else Outcome.FAILED
+                error = f"apply: {fault}"
             spent = self._clock() - begin
-            outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
-            return Decision(observation, outcome, rate, proposal, f"apply: {error}", seconds, spent)
-        spent = self._clock() - begin
-        return Decision(observation, _outcome(proposal, changed=True), rate, proposal, "", seconds, spent)
+        return Decision(observation, outcome, rate, proposal, error, seconds, spent, thought.solver_seconds)
 
 
 def _outcome(proposal: Proposal, changed: bool) -> Outcome:

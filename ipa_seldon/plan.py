@@ -132,7 +132,8 @@ class Proposal:
     cores; ``served`` the load (pipeline requests/s) its replicas carry. ``why`` has ``binding`` (the constraint
     that kept a better plan out) and ``runner_up`` (the best plan that was not taken); ``reason`` says in words why a
     plan is degraded or was held back by damping. ``objective``, more is better: the weighted sum, or with a constraint
-    the accuracy that is maximised, or minus the cost that is minimised.
+    the accuracy that is maximised, or minus the cost that is minimised. ``gap``: how far it may be from the best one,
+    relative to it, where the solver ran out of time.
     """
 
     plan: Plan
@@ -146,12 +147,14 @@ class Proposal:
     why: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     held: bool = False
+    gap: float = 0.0
 
 
 @dataclass(frozen=True)
 class Decision:
     """One round of the loop. ``rate`` is the forecast (requests/s) the plan was made for; ``proposal`` is None where
-    none could be made; ``seconds`` is what forecasting and solving took; ``apply_seconds`` what the platform took.
+    none could be made; ``seconds`` is what forecasting and solving took, ``solver_seconds`` the solving alone,
+    ``apply_seconds`` what the platform took.
     """
 
     observation: Observation
@@ -161,11 +164,18 @@ class Decision:
     error: str = ""
     seconds: float = 0.0
     apply_seconds: float = 0.0
+    solver_seconds: float = 0.0
 
 
 def took_effect(decision: Decision) -> bool:
     """Whether the proposed plan was put in place."""
     return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
+
+
+def plan_in_force(decision: Decision) -> Plan:
+    """What runs, or was asked for, after a decision."""
+    proposal = decision.proposal
+    return proposal.plan if proposal is not None and took_effect(decision) else decision.observation.plan
 
 
 def is_switch(decision: Decision) -> bool:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ipa_seldon import __version__
-from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity
+from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
+from ipa_seldon.plan import Plan
 from ipa_seldon.queueing import Queueing
 from ipa_seldon.schema_decisions import (
     BaselinesSpec,
@@ -51,11 +52,14 @@ class VariantSpec(Document):
 
 
 class StageSpec(Document):
-    """``threshold`` (requests/s) and ``slo`` define base allocations; ``rate``: requests per pipeline request."""
+    """``threshold`` (requests/s) and ``slo`` define base allocations; ``rate``: requests per pipeline request.
+    ``gpus``: what each replica holds beside its cores, whatever the plan; they count in the cost per hour alone.
+    """
 
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     slo: Duration | None = None
+    gpus: Weight = 0.0
     variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -106,6 +110,15 @@ class SeldonSpec(Document):
         return self
 
 
+class PricesSpec(Document):
+    """What a core and a GPU cost per hour, in any one currency, by OpenCost's names for a node's prices. Nothing is
+    decided by them: they are what the cost per hour in the metrics is made of.
+    """
+
+    cpu_hourly_cost: Weight
+    gpu_hourly_cost: Weight = 0.0
+
+
 class PipelineSpec(Document):
     """Everything the operator decides."""
 
@@ -125,6 +138,7 @@ class PipelineSpec(Document):
     infadapter: InfAdapterSpec = InfAdapterSpec()
     sets: SetsSpec = SetsSpec()
     sponge: SpongeSpec = SpongeSpec()
+    prices: PricesSpec | None = None
     graph: GraphNode
     stages: dict[Name, StageSpec]
     profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
@@ -134,6 +148,16 @@ class PipelineSpec(Document):
     )
     repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
     seldon: SeldonSpec | None = None
+
+    def hourly_cost(self, plan: Plan) -> float | None:
+        """What ``plan`` costs per hour, in the currency of the prices; None without any."""
+        if self.prices is None:
+            return None
+        return sum(
+            one.replicas * (one.cores * self.prices.cpu_hourly_cost + stage.gpus * self.prices.gpu_hourly_cost)
+            for name, stage in self.stages.items()
+            for one in plan.get(name, ())
+        )
 
     @model_validator(mode="after")
     def _graph_matches_stages(self) -> Self:

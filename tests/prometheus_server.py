@@ -44,12 +44,12 @@ class PrometheusServer:
         """Samples with timestamps, before the start; not of the last three hours, where the server writes its own."""
         samples = self._directory / "samples.txt"
         samples.write_text(openmetrics)
-        command = [_binary("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(samples), str(self._data)]
+        command = [binary("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(samples), str(self._data)]
         subprocess.run(command, check=True, capture_output=True)
 
     def __enter__(self) -> Self:
         command = [
-            *(_binary("prometheus"), f"--config.file={self._directory / 'prometheus.yaml'}"),
+            *(binary("prometheus"), f"--config.file={self._directory / 'prometheus.yaml'}"),
             # It takes a free port itself, and tells which in its log.
             *(f"--storage.tsdb.path={self._data}", "--web.listen-address=127.0.0.1:0"),
         ]
@@ -87,7 +87,8 @@ class PrometheusServer:
         return False
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """The path of an installed program; the test is skipped without it, and fails there in CI."""
     found = shutil.which(name)
     if found is None:
         say = pytest.fail if os.environ.get("CI") else pytest.skip

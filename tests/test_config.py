@@ -14,6 +14,7 @@ from ipa_seldon.algorithms import BY_CAPACITY
 from ipa_seldon.cli import cli
 from ipa_seldon.config import read_config, with_algorithm
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.plan import Allocation
 
 PROFILE = """batch,stage,variant,throughput,cores,latency,note
 1,crop,yolov5n,15.1,1,0.088,x
@@ -142,7 +143,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "spec.forecaster.window": (0.5, "whole seconds"),
     "spec.limits.cores": (1, "at least 2"),
     "spec.limits.replica": (3, "batch, replicas, cores"),
-    "spec.stages.crop.treshold": (4, "threshold, rate, slo, variants"),
+    "spec.stages.crop.treshold": (4, "threshold, rate, slo, gpus, variants"),
     "spec.stages.crop.variants.yolov5s.version": (1, "a version of its own", "spec.stages.crop.variants"),
     "spec.stages.crop.variants.yolov5m": ({"accuracy": 0.6, "version": 3}, "no row"),
     "spec.graph": ({"name": "crop"}, "classification", "spec.stages"),
@@ -458,3 +459,27 @@ def test_the_schema_accepts_the_documented_file_keys() -> None:
     schema = json.loads(CliRunner().invoke(cli, ["schema"]).output)
     assert set(document()["spec"]) <= set(schema["$defs"]["PipelineSpec"]["properties"])
     assert schema["$defs"]["PipelineSpec"]["additionalProperties"] is False
+
+
+def test_what_a_plan_costs_per_hour(tmp_path: Path) -> None:
+    """Cores of all replicas at their price, GPUs of all replicas at theirs; no prices, no cost."""
+    plan = {
+        "crop": (Allocation("yolov5n", replicas=3, cores=2, batch=1), Allocation("yolov5s", 1, 4, 1)),
+        "classification": (Allocation("resnet18", replicas=2, cores=1, batch=8),),
+    }
+    content = changed("spec.prices", {"cpu_hourly_cost": 0.04, "gpu_hourly_cost": 0.9})
+    content["spec"]["stages"]["crop"]["gpus"] = 0.5
+    assert read_config(write(tmp_path, content)).spec.hourly_cost(plan) == pytest.approx(12 * 0.04 + 4 * 0.5 * 0.9)
+    assert read_config(write(tmp_path, document())).spec.hourly_cost(plan) is None
+
+
+def test_prices_are_checked(tmp_path: Path) -> None:
+    """A price below zero, and a name that is not OpenCost's, are refused in one line."""
+    for prices, said in (
+        ({"cpu_hourly_cost": -1}, "spec.prices.cpu_hourly_cost: -1"),
+        ({"cpu_hourly_cost": 1, "ram": 1}, "spec.prices.ram: unknown key; accepted: cpu_hourly_cost, gpu_hourly_cost"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read_config(write(tmp_path, changed("spec.prices", prices)))
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -138,3 +139,12 @@ def test_evaluate_agrees_with_decide_and_refuses_foreign_plans() -> None:
             (proposal.objective, proposal.cost, proposal.latency)
         )
     assert algorithm().evaluate({}, 1.0) is None
+
+
+def test_a_decision_says_what_took_how_long() -> None:
+    """Whatever is left of the time for forecast and decision was the forecast's; applying comes on top."""
+    ticks = itertools.count()
+    platform = MemoryPlatform({}, [5.0] * 10)
+    loop = Controller(platform, LastForecaster(), algorithm(), clock=lambda: float(next(ticks)))
+    decision = loop.step(0.0)
+    assert (decision.seconds, decision.solver_seconds, decision.apply_seconds) == (3.0, 1.0, 1.0)

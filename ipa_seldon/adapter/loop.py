@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
+from ipa_seldon.config import Config
 from ipa_seldon.controller import Controller
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import IpaSeldonError
@@ -30,25 +31,26 @@ class Leadership(Protocol):
 
 
 class PipelineLoop:
-    """Steps ``controller`` every ``interval`` seconds while this process leads, and ``platform`` in between."""
+    """Steps ``controller`` at the interval of ``config`` while this process leads, and ``platform`` in between."""
 
     def __init__(
         self,
         controller: Controller,
         platform: SeldonPlatform,
-        interval: float,
+        config: Config,
         leadership: Leadership,
         metrics: AdapterMetrics,
         say: Callable[[str], None],
     ) -> None:
         self._controller = controller
         self._platform = platform
-        self._interval = interval
+        self._config = config
         self._leadership = leadership
         self._metrics = metrics
         self._say = say
         self.name = platform.name
         self._error = ""
+        self._led = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.beat = time.monotonic()
@@ -56,7 +58,6 @@ class PipelineLoop:
 
     def start(self) -> None:
         """Begin."""
-        self._metrics.add(self.name)
         self._thread.start()
 
     def stop(self) -> None:
@@ -68,9 +69,9 @@ class PipelineLoop:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                drive(self._controller, self._interval, self._wait)
+                drive(self._controller, self._config.spec.interval, self._wait)
             except Exception:  # a fault of ours: it is told and counted, and the pipeline is adapted on
-                self._metrics.crashes.labels(self.name).inc()
+                self._metrics.failed(self.name, "loop")
                 self._say(f"{self.name}: begun again after a fault:\n{traceback.format_exc()}")
                 self._stopping.wait(AGAIN)
 
@@ -79,9 +80,8 @@ class PipelineLoop:
         due = time.monotonic() + seconds
         while not self._stopping.is_set():
             self.beat = now = time.monotonic()
-            if not self._leadership.held:
-                self._metrics.stands(self.name, "", {})
-            else:
+            self._follow(self._leadership.held)
+            if self._led:
                 refusal = self._platform.refusal
                 self._metrics.stands(self.name, refusal.reason if refusal else "", self._platform.waiting)
                 if now >= due:
@@ -91,12 +91,21 @@ class PipelineLoop:
             self._stopping.wait(min(STEP, max(due - time.monotonic(), 0.0) or STEP))
         return True
 
+    def _follow(self, leads: bool) -> None:
+        """Whoever leads tells of the pipeline, and nobody else: it would be counted twice."""
+        if leads and not self._led:
+            self._metrics.add(self._config)
+        elif self._led and not leads:
+            self._metrics.remove(self.name)
+        self._led = leads
+
     def _advance(self) -> None:
         error = ""
         try:
             self._platform.advance(time.time())
         except IpaSeldonError as failure:
             error = str(failure)
+            self._metrics.failed(self.name, "advance")
             if error != self._error:
                 self._say(f"{self.name}: {error}")
         self._error = error

@@ -56,8 +56,8 @@ class Adapter:
         self._logs = ExitStack()
         self._told: dict[str, str] = {}
         named = files(settings.paths) if settings.paths else None
-        self.metrics = AdapterMetrics()
         reading = connect(settings.namespace, self._count)
+        self.metrics = AdapterMetrics(reading.namespace)
         self.lease = Lease(reading, LEASE, f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}")
         self.cluster: Cluster = connect(settings.namespace, self._count, lambda: self.lease.held)
         self.sources: Callable[[], list[Source]] = named or config_maps(self.cluster)
@@ -68,14 +68,18 @@ class Adapter:
         config = self._config(source)
         if seldon_spec(config).mode == "off":
             return None
-        platform = seldon_platform(config, self.cluster, self._load(config), self._say)
-        listeners = [lambda decision: self._tell(config.name, decision)]
+        load = self._load(config)
+        platform = seldon_platform(config, self.cluster, load, self._say)
+        listeners = [
+            self.metrics.listener(config.name, load.violations),
+            lambda decision: self._tell(config.name, decision),
+        ]
         if self._settings.audit is not None:
             path = self._settings.audit / f"{config.name}.jsonl"
             listeners.append(self._logs.enter_context(AuditLog(path, config)))
         decider = build_seldon_algorithm(config, solver=self._settings.solver)
         controller = build_controller(config, platform, decider, listeners)
-        return PipelineLoop(controller, platform, config.spec.interval, self.lease, self.metrics, self._say)
+        return PipelineLoop(controller, platform, config, self.lease, self.metrics, self._say)
 
     def close(self) -> None:
         """Close the audit logs."""
@@ -98,11 +102,10 @@ class Adapter:
         return ExecutorLoad(self._prometheus, executor, config.spec.slo.latency, history_seconds(config), spec.arrivals)
 
     def _count(self, call: Call) -> None:
-        self.metrics.calls.labels(call.verb, call.resource, str(call.code)).inc()
+        self.metrics.called(call.verb, call.resource, call.code)
 
     def _tell(self, pipeline: str, decision: Decision) -> None:
-        """Count a decision, and say what keeps one from being made or applied, when that changes."""
-        self.metrics.decided(pipeline, decision)
+        """Say what keeps a decision from being made or applied, when that changes."""
         words = "no load is measured" if decision.outcome is Outcome.NO_DATA else decision.error
         if words and words != self._told.get(pipeline):
             self._say(f"{pipeline}: {decision.outcome}: {words}")

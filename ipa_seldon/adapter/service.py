@@ -80,7 +80,7 @@ class Service:
             if self._lease.held != led:
                 led = self._lease.held
                 self._say("leads" if led else "stands by: another adapter holds the lease")
-            self._metrics.leader.set(self._lease.held)
+            self._metrics.leads(self._lease.held)
             self._stopping.wait(RENEWAL)
 
     def _round(self) -> None:
@@ -96,6 +96,7 @@ class Service:
         found = {source.name: source for source in self._sources()}
         for name in set(self._versions) - set(found):
             del self._versions[name]
+            self._metrics.gone(name)
             self._end(name)
         for name, source in found.items():
             if self._versions.get(name) != source.version:
@@ -108,11 +109,11 @@ class Service:
             loop = self._build(source)
             self._check_alone(source, loop)
         except IpaSeldonError as error:
-            self._metrics.invalid.labels(source.name).set(1)
+            self._metrics.judged(source.name, refused=True)
             going = "; what it said before is followed" if source.name in self._loops else ""
             self._say(f"{error}{going}")
             return
-        self._metrics.invalid.labels(source.name).set(0)
+        self._metrics.judged(source.name, refused=False)
         self._end(source.name)
         if loop is None:
             self._say(f"{source.name}: off")
@@ -136,6 +137,7 @@ class Service:
         try:
             attempt()
         except PlatformError as error:
+            self._metrics.stumbled(what)
             if self._said.get(what) != str(error):
                 self._say(str(error))
             self._said[what] = str(error)

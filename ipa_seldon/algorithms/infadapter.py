@@ -223,6 +223,7 @@ class InfAdapter:
             latency=self.pipeline.slo,
             served=sum(map(self._capacity, allocations)) / self.stage.rate,
             solver=self.settings.solver.name,
+            gap=self.settings.solver.gap,
             reason=reason,
         )
 

@@ -225,6 +225,7 @@ class Ipa:
             latency=latency,
             served=min(served),
             solver=self.settings.solver.name,
+            gap=self.settings.solver.gap,
             reason=reason,
         )
 

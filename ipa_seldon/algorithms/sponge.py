@@ -254,6 +254,7 @@ class Sponge:
             latency=float(problem.ends(0)[-len(self.arrivals)]),
             served=float(options.replicas[place] * options.batch[place] / options.latency[place]) / self.stage.rate,
             solver=self.settings.solver.name,
+            gap=self.settings.solver.gap,
             reason=reason,
         )
 

@@ -13,7 +13,7 @@ STAGE = (*PIPELINE, "stage")
 
 REQUESTS = Metric(
     "ipa_gateway_requests_total",
-    "Answered requests; late and dropped ones violated the SLO.",
+    "Answered requests: completed, late, dropped or failed; late and dropped ones violated the SLO.",
     (*PIPELINE, "outcome", "code"),
     "one per outcome and code that there was",
 )

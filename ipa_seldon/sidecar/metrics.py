@@ -12,7 +12,7 @@ BUCKETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
 STAGE = ("stage",)
 
 IN_SYNC = Metric("ipa_sidecar_in_sync", "1 while Triton runs what the plan wants.", STAGE)
-LOADS = Metric("ipa_sidecar_loads_total", "Changes sent to Triton.", (*STAGE, "outcome"))
+LOADS = Metric("ipa_sidecar_loads_total", "Changes sent to Triton, done or failed.", (*STAGE, "outcome"))
 LOAD_SECONDS = Metric("ipa_sidecar_load_seconds", "What a change took.", STAGE, buckets=BUCKETS)
 RUNNING = Metric(
     "ipa_sidecar_running",

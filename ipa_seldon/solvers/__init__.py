@@ -18,11 +18,16 @@ SOLVERS: Mapping[str, str] = {
 
 
 class Solver(Protocol):
-    """``name`` is what reports print: the solver that really answered last."""
+    """``name`` is what reports print: the solver that really answered last. ``gap`` is what its answer leaves open."""
 
     @property
     def name(self) -> str:
         """A key of ``SOLVERS``, or ``labels``."""
+        ...
+
+    @property
+    def gap(self) -> float:
+        """The relative optimality gap of the last answer, 0 when exact; see Choice."""
         ...
 
     def choose(self, problem: MultipleChoice) -> Choice:

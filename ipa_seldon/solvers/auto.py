@@ -19,6 +19,7 @@ class AutoSolver:
     def __init__(self, time_limit: float = 10.0) -> None:
         self._time_limit = time_limit
         self._name = "labels"
+        self.gap = 0.0
 
     @property
     def name(self) -> str:
@@ -28,29 +29,30 @@ class AutoSolver:
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice; raises SolverError when HiGHS breaks down."""
         choice = label_setting(problem)
-        if choice is None:
-            return self._highs().choose(problem)
-        self._name = "labels"
-        return choice
+        if choice is not None:
+            return self._answered("labels", choice)
+        highs = self._highs()
+        return self._answered(highs.name, highs.choose(problem))
 
     def share(self, problem: VariantSet) -> Choice:
         """An optimal set of variants; raises SolverError when HiGHS breaks down."""
         choice = set_labels(problem)
-        if choice is None:
-            return self._highs().share(problem)
-        self._name = "labels"
-        return choice
+        if choice is not None:
+            return self._answered("labels", choice)
+        highs = self._highs()
+        return self._answered(highs.name, highs.share(problem))
 
     def meet(self, problem: Deadlines) -> Choice:
         """The option that meets all deadlines, by comparing them all: that takes less than formulating a program."""
         compared = ExhaustiveSolver()
-        self._name = compared.name
-        return compared.meet(problem)
+        return self._answered(compared.name, compared.meet(problem))
+
+    def _answered(self, name: str, choice: Choice) -> Choice:
+        self._name, self.gap = name, choice.gap
+        return choice
 
     def _highs(self) -> HighsSolver:
         # imported here: most problems never need it, and it takes longer to load than they take to solve
         from ipa_seldon.solvers.highs import HighsSolver
 
-        highs = HighsSolver(self._time_limit)
-        self._name = highs.name
-        return highs
+        return HighsSolver(self._time_limit)

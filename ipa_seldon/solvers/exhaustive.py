@@ -20,6 +20,7 @@ class ExhaustiveSolver:
     """Brute force; its work is the product of the numbers of options."""
 
     name = "exhaustive"
+    gap = 0.0
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """An optimal choice; raises SolverError beyond ``LIMIT`` combinations."""

@@ -45,6 +45,7 @@ class GurobiSolver:
         self._refused = False
         self._warned = False
         self._name = "gurobi"
+        self.gap = 0.0
 
     @property
     def name(self) -> str:
@@ -67,6 +68,11 @@ class GurobiSolver:
         """An optimal solution of any program; raises SolverError when it is unbounded, the solver breaks down, or
         the time limit leaves no solution at all.
         """
+        solution = self._solved(program)
+        self.gap = solution.gap
+        return solution
+
+    def _solved(self, program: IntegerProgram) -> Solution:
         self._name = "gurobi"
         try:
             if not self._refused:

@@ -31,6 +31,7 @@ class HighsSolver:
 
     def __init__(self, time_limit: float = 10.0) -> None:
         self._time_limit = time_limit
+        self.gap = 0.0
 
     def choose(self, problem: MultipleChoice) -> Choice:
         """The choice behind an optimal solution of ``formulate(problem)``; raises SolverError."""
@@ -57,7 +58,9 @@ class HighsSolver:
         if highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             highs.setOptionValue("presolve", "off")
             highs.run()
-        return _solution(highs, program, self._time_limit)
+        solution = _solution(highs, program, self._time_limit)
+        self.gap = solution.gap
+        return solution
 
 
 def _model(program: IntegerProgram) -> highspy.HighsLp:

@@ -88,6 +88,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "forecast_rate": decision.rate,
         "decision_seconds": decision.seconds,
         "apply_seconds": decision.apply_seconds,
+        "solver_seconds": decision.solver_seconds,
         "error": decision.error,
     }
     if proposal is not None:
@@ -103,6 +104,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
             "why": dict(proposal.why),
             "reason": proposal.reason,
             "held": proposal.held,
+            "gap": proposal.gap if math.isfinite(proposal.gap) else None,
         }
     return record
 
@@ -122,6 +124,8 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         fields = dict(record["proposal"])
         fields["plan"] = plan_from_json(fields["plan"])
         fields["status"] = Status(fields["status"])
+        if "gap" in fields and fields["gap"] is None:
+            fields["gap"] = math.inf
         proposal = Proposal(**fields)
     return Decision(
         observation,
@@ -131,6 +135,7 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         record["error"],
         record["decision_seconds"],
         record["apply_seconds"],
+        record.get("solver_seconds", 0.0),  # older logs have none
     )
 
 

@@ -1,6 +1,6 @@
 """Every metric of an adapter, or of a loop on one machine: names, labels, and which series there are.
 
-``ipa_current_*`` is what runs, or is under way, as of the last look; ``ipa_desired_*`` what was decided last.
+``ipa_current_*`` is what runs, or is under way, after the last round; ``ipa_desired_*`` what was decided last.
 """
 
 from __future__ import annotations
@@ -139,6 +139,25 @@ OF_PIPELINE = (
     *(CURRENT_COST, DESIRED_COST, LAST_DECISION, LAST_LOAD, INTERVAL, MODE, REFUSED, FALLBACK),
 )
 """Of each pipeline that is adapted; all go with it."""
+
+_AT_ONCE = {
+    DECISIONS: sum(len(reasons) for reasons in REASONS.values()),
+    LIMITED: len(CONSTRAINTS),
+    SWITCHES: len(DIRECTIONS),
+    ERRORS: len(COMPONENTS),
+}
+"""Series of metrics that have labels of their own, where that is not one at a time."""
+
+
+def most_series(stages: int, variants: int) -> int:
+    """The most series that a pipeline has at a time, by its stages, and variants in all of them."""
+    of = {PIPELINE: 1, STAGE: stages, VARIANT: variants}
+    # A histogram has a series per bound, one for infinity, the count and the sum.
+    return sum(
+        _AT_ONCE.get(metric, of.get(metric.labels, 1)) * (len(metric.buckets) + 3 if metric.buckets else 1)
+        for metric in OF_PIPELINE
+    )
+
 
 LEADER = Metric("ipa_adapter_leader", "1 while this adapter acts.", ("namespace",), "on a cluster")
 CALLS = Metric(

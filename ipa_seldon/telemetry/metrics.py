@@ -1,82 +1,99 @@
-"""Prometheus metrics of the adapter, in a registry of their own."""
+"""Prometheus metrics of an adapter, or of a loop on one machine: the pipelines it adapts, and itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from ipa_seldon.plan import Decision, Outcome, Plan
-
-SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Upper bounds of a decision's buckets."""
+from ipa_seldon.config import Config
+from ipa_seldon.errors import PlatformError
+from ipa_seldon.plan import Decision
+from ipa_seldon.telemetry.catalogue import ADAPTER_ERRORS, CALLS, INVALID, LEADER, OF_PIPELINE
+from ipa_seldon.telemetry.series import PipelineSeries
 
 
 class AdapterMetrics:
-    """Shared by all pipelines of an adapter; every series of one carries the label ``pipeline``."""
+    """Shared by all pipelines of one ``namespace`` (empty: of this machine); may be scraped from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = "") -> None:
+        self._namespace = namespace
+        self._pipelines: dict[str, PipelineSeries] = {}
         registry = self._registry = CollectorRegistry()
-        one = ("pipeline",)
-        self.leader = Gauge("ipa_adapter_leader", "1 while this adapter acts.", registry=registry)
-        self.calls = Counter(
-            "ipa_adapter_api_calls", "Calls of the API server.", ("verb", "resource", "code"), registry=registry
-        )
-        self.invalid = Gauge("ipa_adapter_invalid", "1 for a pipeline file that is refused.", one, registry=registry)
-        self.crashes = Counter("ipa_adapter_crashes", "Loops that ended by a fault of ours.", one, registry=registry)
-        self._decisions = Counter(
-            "ipa_adapter_decisions", "Rounds, by how they ended.", ("pipeline", "outcome"), registry=registry
-        )
-        self._seconds = Histogram(
-            "ipa_adapter_decision_seconds", "Forecast and solver.", one, buckets=SECONDS, registry=registry
-        )
-        self._rate = Gauge("ipa_adapter_forecast_rate", "Requests/s planned for.", one, registry=registry)
-        self._refused = Gauge(
-            "ipa_adapter_refused", "1 while the graph is left alone.", ("pipeline", "reason"), registry=registry
-        )
-        self._waiting = Gauge(
-            "ipa_adapter_waiting", "1 for a stage that is not as planned yet.", ("pipeline", "stage"), registry=registry
-        )
-        labels = ("pipeline", "stage", "variant")
-        self._plan = {
-            field: Gauge(f"ipa_adapter_plan_{field}", f"Of the plan: {field}.", labels, registry=registry)
-            for field in ("replicas", "cores", "batch")
-        }
+        self._leader = LEADER.gauge(registry)
+        self._calls = CALLS.counter(registry)
+        self._errors = ADAPTER_ERRORS.counter(registry)
+        self._invalid = INVALID.gauge(registry)
 
-    def add(self, pipeline: str) -> None:
-        """A pipeline is adapted from now on; zeros of its outcomes are exported."""
-        for outcome in Outcome:
-            self._decisions.labels(pipeline, str(outcome))
+    # ---- of a pipeline ----------------------------------------------------------------------------------------------
 
-    def decided(self, pipeline: str, decision: Decision) -> None:
-        """A round of ``pipeline`` has ended."""
-        self._decisions.labels(pipeline, str(decision.outcome)).inc()
-        if decision.rate is not None:
-            self._seconds.labels(pipeline).observe(decision.seconds)
-            self._rate.labels(pipeline).set(decision.rate)
-        self._show_plan(pipeline, decision.observation.plan)
-
-    def stands(self, pipeline: str, refusal: str, waiting: Mapping[str, str]) -> None:
-        """Why the graph is left alone (empty: it is not), and which stages are not as planned."""
-        self._refused.remove_by_labels({"pipeline": pipeline})
-        self._waiting.remove_by_labels({"pipeline": pipeline})
-        if refusal:
-            self._refused.labels(pipeline, refusal).set(1)
-        for stage in waiting:
-            self._waiting.labels(pipeline, stage).set(1)
+    def add(self, config: Config) -> None:
+        """A pipeline is adapted from now on."""
+        self._pipelines[config.name] = PipelineSeries(config, self._namespace)
 
     def remove(self, pipeline: str) -> None:
-        """A pipeline is adapted no more."""
-        for metric in (self._refused, self._waiting, self._rate, self.invalid, *self._plan.values()):
-            metric.remove_by_labels({"pipeline": pipeline})
+        """A pipeline is adapted no more: it has no series either."""
+        self._pipelines.pop(pipeline, None)
 
-    def _show_plan(self, pipeline: str, plan: Plan) -> None:
-        for field, gauge in self._plan.items():
-            gauge.remove_by_labels({"pipeline": pipeline})
-            for stage, allocations in plan.items():
-                for allocation in allocations:
-                    gauge.labels(pipeline, stage, allocation.variant).set(getattr(allocation, field))
+    def decided(self, pipeline: str, decision: Decision, violations: float | None = None) -> None:
+        """A round has ended; ``violations`` is the share of recent requests that missed the SLO, where it is known."""
+        self._pipelines[pipeline].decided(decision, violations)
+
+    def listener(self, pipeline: str, violations: Callable[[float], float | None]) -> Callable[[Decision], None]:
+        """A listener that asks ``violations(now)`` of the source of load; what it does not answer, it does not tell."""
+
+        def heard(decision: Decision) -> None:
+            found = None
+            if decision.observation.arrivals:  # else the source does not answer at all
+                try:
+                    found = violations(decision.observation.time)
+                except PlatformError:
+                    self.failed(pipeline, "load")
+            self.decided(pipeline, decision, found)
+
+        return heard
+
+    def stands(self, pipeline: str, refusal: str, waiting: Iterable[str]) -> None:
+        """Why the graph is left alone (empty: it is not), and which stages are not as planned."""
+        self._pipelines[pipeline].stands(refusal, waiting)
+
+    def failed(self, pipeline: str, component: str) -> None:
+        """A fault beside the rounds, in one of COMPONENTS; nothing of a pipeline that is not adapted."""
+        if pipeline in self._pipelines:
+            self._pipelines[pipeline].failed(component)
+
+    def fell_back(self, pipeline: str, active: bool) -> None:
+        """Whether the fallback of the source of load is in force."""
+        self._pipelines[pipeline].fell_back(active)
+
+    # ---- of the process ---------------------------------------------------------------------------------------------
+
+    def leads(self, held: bool) -> None:
+        """Whether this adapter acts."""
+        self._leader.labels(self._namespace).set(held)
+
+    def called(self, verb: str, resource: str, code: int) -> None:
+        """A call of the API server has ended."""
+        self._calls.labels(self._namespace, verb, resource, str(code)).inc()
+
+    def stumbled(self, component: str) -> None:
+        """Keeping the lease ("lease"), or looking for pipelines ("pipelines"), has failed."""
+        self._errors.labels(self._namespace, component).inc()
+
+    def judged(self, source: str, refused: bool) -> None:
+        """Whether the pipeline file of that name is refused."""
+        self._invalid.labels(self._namespace, source).set(refused)
+
+    def gone(self, source: str) -> None:
+        """There is no such pipeline file any more."""
+        self._invalid.remove_by_labels({"source": source})
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""
-        return generate_latest(self._registry)
+        lines = []
+        texts = [series.text for series in list(self._pipelines.values())]
+        for metric in OF_PIPELINE:
+            series = [text[metric] for text in texts if text[metric]]
+            if series:
+                lines += [metric.head, *series]
+        return b"".join([*lines, generate_latest(self._registry)])

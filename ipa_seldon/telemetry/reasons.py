@@ -29,16 +29,15 @@ REFUSALS: Mapping[str, str] = {
 }
 """By what a refusal begins with, before its colon."""
 _HELD = {"cool-down": "cooldown", "gain": "gain"}
-REASONS: Mapping[Outcome, tuple[str, ...]] = {
+_TOLD = {
     Outcome.APPLIED: ("first_plan", "better_plan"),
-    Outcome.UNCHANGED: ("same_plan",),
     Outcome.HELD: (*_HELD.values(), OTHER),
     Outcome.DEGRADED: CONSTRAINTS,
-    Outcome.NO_DATA: ("no_load",),
     Outcome.REFUSED: (*REFUSALS.values(), OTHER),
-    Outcome.FAILED: ("observe", "decide", "apply"),
+    Outcome.FAILED: COMPONENTS[:3],
 }
-"""Every reason that a round can have, by its outcome."""
+REASONS: Mapping[Outcome, tuple[str, ...]] = {outcome: _TOLD.get(outcome, (str(outcome),)) for outcome in Outcome}
+"""Every reason that a round can have, by its outcome; an outcome that says it all is its own."""
 DIRECTIONS = ("up", "down", "level")
 """Of a switch: to more cores, fewer, or as many."""
 
@@ -56,7 +55,7 @@ def reason_of(decision: Decision) -> str:
             return refusal_reason(decision.error.removeprefix("apply: ").partition(":")[0])
         case Outcome.FAILED:
             return decision.error.partition(":")[0]
-    return REASONS[decision.outcome][0]
+    return str(decision.outcome)
 
 
 def refusal_reason(words: str) -> str:

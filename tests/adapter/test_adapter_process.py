@@ -23,12 +23,14 @@ from ipa_seldon.config import read_config
 from ipa_seldon.gateway.process import GatewayProcess
 from ipa_seldon.specs.desired import KEY
 from ipa_seldon.specs.seldon import plan_name
+from ipa_seldon.telemetry.catalogue import OF_ADAPTER, OF_PIPELINE
 from tests.adapter.executor import ExecutorExporter
 from tests.adapter.files import toy_document, write_toy
 from tests.cluster.controllers import Kubelet, Operator
 from tests.cluster.emulator import Emulator
 from tests.cluster.sidecars import SidecarPods
 from tests.cluster.world import door
+from tests.expositions import assert_catalogued
 from tests.prometheus_server import PrometheusServer
 from tests.waiting import wait_for
 
@@ -154,10 +156,13 @@ def test_an_adapter_follows_the_load(namespace: Namespace) -> None:
     namespace.executor.load("toy", 350.0)
     wait_for(lambda: namespace.replicas() == 4, 60)
     assert adapter.get("healthz")[0] == adapter.get("readyz")[0] == 200
-    wait_for(lambda: adapter.metric("ipa_adapter_plan_replicas", stage="double", variant="light") == 4, 30)
+    wait_for(lambda: adapter.metric("ipa_current_replicas", stage="double", variant="light") == 4, 30)
     assert adapter.metric("ipa_adapter_leader") == 1
-    assert adapter.metric("ipa_adapter_decisions_total", pipeline="toy", outcome="applied") >= 1
-    assert adapter.metric("ipa_adapter_forecast_rate", pipeline="toy") == pytest.approx(350, rel=0.25)
+    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="applied") >= 1
+    assert adapter.metric("ipa_forecast_requests_per_second", pipeline="toy") == pytest.approx(350, rel=0.25)
+    assert adapter.metric("ipa_slo_violation_ratio", namespace="default", pipeline="toy") == 0
+    assert 'ipa_slo_violation_ratio{namespace="default",pipeline="toy"}' in adapter.get("metrics")[1]
+    assert_catalogued(adapter.get("metrics")[1], (*OF_PIPELINE, *OF_ADAPTER))
     assert adapter.metric("ipa_adapter_api_calls_total", verb="patch", resource="deployments/scale", code="200") >= 2
     namespace.executor.load("toy", 50.0)
     wait_for(lambda: namespace.replicas() == 1, 60)
@@ -178,12 +183,13 @@ def test_of_two_adapters_one_acts_and_the_other_takes_over(namespace: Namespace)
     wait_for(lambda: second.get("readyz")[0] == 200, 30)
     namespace.executor.load("toy", 250.0)
     wait_for(lambda: namespace.replicas() == 3, 60)
-    assert second.metric("ipa_adapter_decisions_total") == 0
+    assert 'pipeline="toy"' not in second.get("metrics")[1]
     assert second.metric("ipa_adapter_leader") == 0
     first.end(signal.SIGKILL)
     namespace.executor.load("toy", 450.0)
     wait_for(lambda: namespace.replicas() == 5, 60)
     assert second.says("leads")
+    assert second.metric("ipa_decisions_total", pipeline="toy", outcome="applied") >= 1
     applied = namespace.events("Applied")
     assert len(applied) == len(set(applied))
 
@@ -215,12 +221,12 @@ def test_a_pipeline_that_fails_stops_no_other(namespace: Namespace) -> None:
     namespace.executor.load("toy", 350.0)
     wait_for(lambda: namespace.replicas() == 4, 60)
     assert adapter.says("ConfigMap broken-pipeline: pipeline.yaml: spec.interval: 'never'")
-    assert adapter.metric("ipa_adapter_invalid", pipeline="broken-pipeline") == 1
+    assert adapter.metric("ipa_adapter_source_invalid", source="broken-pipeline") == 1
     wait_for(lambda: adapter.says("lost: failed: observe: no SeldonDeployment 'lost' in namespace 'default'"), 30)
-    assert adapter.metric("ipa_adapter_decisions_total", pipeline="lost", outcome="failed") >= 1
+    assert adapter.metric("ipa_decisions_total", pipeline="lost", outcome="failed") >= 1
     wait_for(lambda: adapter.says("other: begun again after a fault"), 30)
     assert adapter.says("ZeroDivisionError")
-    assert adapter.metric("ipa_adapter_crashes_total", pipeline="other") >= 1
+    assert adapter.metric("ipa_errors_total", pipeline="other", component="loop") >= 1
     assert adapter.get("healthz")[0] == 200
 
 
@@ -247,7 +253,9 @@ def test_pipelines_come_change_and_go(namespace: Namespace) -> None:
     wait_for(lambda: namespace.replicas() == 2, 60)
     rewrite(seldon={"model_uri": "pvc://models/toy", "mode": "off"})
     wait_for(lambda: adapter.says("toy-pipeline: off"), 30)
-    assert adapter.metric("ipa_adapter_plan_replicas", pipeline="toy") == 0
+    assert 'pipeline="toy"' not in adapter.get("metrics")[1]
+    namespace.cluster.patch(CONFIG_MAPS, "toy-pipeline", {"metadata": {"labels": {"ipa.seldon.io/kind": None}}})
+    wait_for(lambda: 'source="toy-pipeline"' not in adapter.get("metrics")[1], 30)
 
 
 def test_recommended_only(namespace: Namespace) -> None:
@@ -263,7 +271,10 @@ def test_recommended_only(namespace: Namespace) -> None:
     graph = namespace.emulator.object("seldondeployments", "toy")
     assert "double light x" in graph["metadata"]["annotations"]["ipa.seldon.io/recommended"]
     assert namespace.replicas() == before
-    assert adapter.metric("ipa_adapter_decisions_total", pipeline="toy", outcome="refused") >= 1
+    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="refused", reason="recommended") >= 1
+    assert adapter.metric("ipa_desired_replicas", pipeline="toy", stage="double") == 4
+    assert adapter.metric("ipa_current_replicas", pipeline="toy", stage="double") == 1
+    assert adapter.metric("ipa_mode", pipeline="toy", mode="recommend") == 1
 
 
 def test_a_gateway_takes_the_place_of_prometheus(namespace: Namespace) -> None:

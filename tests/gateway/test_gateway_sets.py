@@ -23,6 +23,8 @@ from starlette.routing import Route
 from ipa_seldon.asgi import listen, serving
 from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.metrics import OF_GATEWAY
+from tests.expositions import assert_catalogued
 from tests.gateway.test_gateway_graph import metrics, post, request_body
 
 SET = Graph("set", ("a",), (), slo=5.0, variants={"a": {"1": "light", "2": "middle", "3": "heavy"}})
@@ -113,13 +115,16 @@ async def answered(url: str, count: int) -> Counter[str]:
 
 
 async def test_variants_get_their_shares_and_are_named() -> None:
-    """Each variant answers exactly its share, under its name in the headers and its version in the metrics."""
+    """Each variant answers exactly its share, under its name in the headers and its version in the metrics, which are
+    as catalogued.
+    """
     models = Models()
     async with gateway_over(models, {"1": 0.2, "2": 0.5, "3": 0.3}) as url:
         assert await answered(url, 50) == {"light": 10, "middle": 25, "heavy": 15}
         _, _, headers = await post(url, request_body())
         lines = await metrics(url)
     assert headers["Ipa-Versions"] == "a=2"
+    assert_catalogued("\n".join([*lines, ""]), OF_GATEWAY)
     assert models.asked == {"a.1": 10, "a.2": 26, "a.3": 15}
     assert 'ipa_gateway_stage_requests_total{pipeline="set",stage="a",version="3"} 15.0' in lines
 

@@ -120,6 +120,12 @@ def test_the_adapter_is_scraped() -> None:
     assert scraped(adapter_pod(), "10.0.0.7") == {("10.0.0.7:8080/metrics", "adapter", "")}
 
 
+def test_the_namespace_is_that_of_the_pipelines() -> None:
+    """What the adapter says of a label, Prometheus does not overwrite with what it knows of the adapter's pod."""
+    (monitor,) = (found for found in built(MONITORING) if found["metadata"]["name"] == "ipa-seldon-adapter")
+    assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["podMetricsEndpoints"]] == [True]
+
+
 def test_other_pods_are_left_alone() -> None:
     """A pod without our labels or Seldon's has no target, whatever its ports are called."""
     ports: list[dict[str, Any]] = [{"name": name, "containerPort": 80} for name in ("http", "metrics")]

@@ -19,7 +19,9 @@ import pytest
 
 from ipa_seldon.platforms.triton_models import TritonModels
 from ipa_seldon.platforms.triton_server import TritonServer
+from ipa_seldon.sidecar.metrics import OF_SIDECAR
 from ipa_seldon.specs.desired import PodPlan
+from tests.expositions import assert_catalogued
 from tests.platforms.load import Load
 from tests.waiting import wait_for
 
@@ -97,6 +99,7 @@ def test_a_pod_is_ready_once_its_plan_is_served(pod: Pod) -> None:
     assert pod.versions() == {3}
     assert pod.in_sync_with(HEAVY)
     metrics = pod.get("metrics")[1]
+    assert_catalogued(metrics, OF_SIDECAR)
     assert 'ipa_sidecar_in_sync{stage="double"} 1.0' in metrics
     assert 'ipa_sidecar_loads_total{outcome="done",stage="double"} 1.0' in metrics
     assert 'ipa_sidecar_running{batch="4",cores="2",stage="double",variant="heavy",version="3"} 1.0' in metrics

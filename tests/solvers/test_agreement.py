@@ -33,7 +33,7 @@ def assert_solves(solver: Solver, problem: MultipleChoice, expected: float | Non
         assert (answer.status, answer.choice) == (SolveStatus.INFEASIBLE, None)
         return
     assert answer.status is SolveStatus.OPTIMAL
-    assert answer.gap == 0
+    assert answer.gap == solver.gap == 0
     assert answer.choice is not None
     assert problem.feasible(answer.choice)
     assert answer.objective == pytest.approx(problem.objective(answer.choice), abs=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_deadlines_and_starting_replicas_are_kept() -> None:
     del record["budgets"], record["ready"]
     older = decision_from_json(record).observation
     assert (older.remaining_slo, older.budgets, older.ready) == ((0.4, -0.1), (), {})
+
+
+def test_a_gap_that_nothing_bounds_is_kept(tmp_path: Path) -> None:
+    """JSON has no infinity: it is null there, and comes back; a log from before there were gaps reads as exact."""
+    _, path = log_a_run(tmp_path, "last", steps=1)
+    decision = read_audit_log(path)[2][0]
+    assert decision.proposal is not None
+    endless = replace(decision, proposal=replace(decision.proposal, gap=math.inf))
+    record = json.loads(json.dumps(decision_to_json(endless), allow_nan=False))
+    assert decision_from_json(record) == endless
+    del record["proposal"]["gap"]
+    assert decision_from_json(record) == decision
 
 
 @pytest.mark.parametrize(
