@@ -34,7 +34,7 @@ check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in 
 	$(BIN)/hadolint manifests/images/*/Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m docs.generate --check
 
 bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's overhead
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
@@ -53,7 +53,7 @@ sponge: $(STAMP)  ## Simulate Sponge's service over a 4G network, against its ba
 	@$(BIN)/ipa-seldon experiment -f profiling/sponge.yaml --directory reports/sponge --baseline sponge $(EXPERIMENTS_ARGS)
 
 docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \

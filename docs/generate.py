@@ -1,5 +1,5 @@
-"""Write what is made from the code, or check that it is in sync (``--check``): the reference pages, and the Kubernetes
-documents of every pipeline in ``manifests/pipelines``.
+"""Write what is made from the code, or check that it is in sync (``--check``): the reference pages, the Kubernetes
+documents of every pipeline in ``manifests/pipelines``, and the dashboards in ``manifests/monitoring``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from docs.dashboards import dashboards
 from ipa_seldon.cli import COMMANDS, cli
 from ipa_seldon.gateway.metrics import OF_GATEWAY
 from ipa_seldon.metric import Metric
@@ -99,6 +100,8 @@ def main() -> int:
     }
     for pipeline in sorted((ROOT / "manifests" / "pipelines").glob("*/pipeline.yaml")):
         wanted[pipeline.with_name("seldondeployment.yaml")] = rendered(pipeline)
+    for name, text in dashboards().items():
+        wanted[ROOT / "manifests" / "monitoring" / "dashboards" / name] = text
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" not in sys.argv:
         for path in stale:

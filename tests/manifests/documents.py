@@ -46,7 +46,8 @@ SELDON = {
     **dict.fromkeys(("name", "annotations", "protocol", "transport", "replicas")),
     "predictors": [PREDICTOR],
 }
-# monitoring.coreos.com/v1: podmonitor_types.go and types.go of the Prometheus operator 0.73, as far as of use here.
+# monitoring.coreos.com/v1: podmonitor_types.go, prometheusrule_types.go and types.go of the Prometheus operator 0.73,
+# as far as of use here.
 SELECTOR = {"matchLabels": None, "matchExpressions": [dict.fromkeys(("key", "operator", "values"))]}
 RELABELING = dict.fromkeys(("sourceLabels", "separator", "targetLabel", "regex", "modulus", "replacement", "action"))
 ENDPOINT = {
@@ -60,9 +61,12 @@ MONITOR = {
     "namespaceSelector": dict.fromkeys(("any", "matchNames")),
     "podMetricsEndpoints": [ENDPOINT],
 }
+RULE = dict.fromkeys(("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"))
+RULES = {"groups": [dict.fromkeys(("name", "interval", "limit", "partial_response_strategy")) | {"rules": [RULE]}]}
 CUSTOM = {
     ("machinelearning.seldon.io/v1", "SeldonDeployment"): SELDON,
     ("monitoring.coreos.com/v1", "PodMonitor"): MONITOR,
+    ("monitoring.coreos.com/v1", "PrometheusRule"): RULES,
 }
 
 

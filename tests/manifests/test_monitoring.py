@@ -70,7 +70,7 @@ def relabelled(labels: dict[str, str], rule: Document) -> dict[str, str]:
 def scraped(pod: Document, address: str) -> set[tuple[str, str, str]]:
     """(URL, container, pipeline) of every target in a pod at that address."""
     found = set()
-    for monitor in built(MONITORING):
+    for monitor in (document for document in built(MONITORING) if document["kind"] == "PodMonitor"):
         if not selected(monitor["spec"]["selector"], pod["metadata"]["labels"]):
             continue
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
