@@ -1,4 +1,4 @@
-"""Serves an ASGI application until it is told to stop, or until the process that needs it is gone."""
+"""Serves an ASGI application: as a process that ends with the one that needs it, or in a thread."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.applications import Starlette
 
 from ipa_seldon.errors import PlatformError
@@ -67,6 +68,13 @@ async def serving(app: Starlette, listener: socket.socket, slo: float) -> AsyncI
     finally:
         server.should_exit = True
         await task
+
+
+@contextmanager
+def serving_beside(app: Starlette, listener: socket.socket) -> Iterator[str]:
+    """As ``serving``, in a thread beside the caller's."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(app, listener, 0.0)) as url:
+        yield url
 
 
 async def serve_process(

@@ -183,3 +183,11 @@ def is_switch(decision: Decision) -> bool:
     if decision.proposal is None or not decision.observation.plan:
         return False
     return took_effect(decision) and not same_plan(decision.proposal.plan, decision.observation.plan)
+
+
+def changed_stages(decision: Decision) -> list[str]:
+    """Stages whose allocation the decision changed, in the order of the plan; empty when it was no switch."""
+    if decision.proposal is None or not is_switch(decision):
+        return []
+    before = decision.observation.plan
+    return [stage for stage, allocations in decision.proposal.plan.items() if allocations != before.get(stage)]

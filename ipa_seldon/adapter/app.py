@@ -1,11 +1,10 @@
-"""What the adapter tells over HTTP."""
+"""What the adapter tells over HTTP: probes, metrics, the live page."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from ipa_seldon.adapter.service import Service
 from ipa_seldon.telemetry.metrics import AdapterMetrics
+from ipa_seldon.telemetry.pages import routes
 
 
 def create_app(service: Service, metrics: AdapterMetrics) -> Starlette:
@@ -28,10 +28,6 @@ def create_app(service: Service, metrics: AdapterMetrics) -> Starlette:
         """GET /readyz: 200 while the API server answers, for whoever leads and whoever stands by."""
         return JSONResponse({}) if service.reached else JSONResponse({"error": "no answer from the API server"}, 503)
 
-    async def exposition(_: Request) -> Response:
-        """GET /metrics."""
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
-
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         service.start()
@@ -40,5 +36,5 @@ def create_app(service: Service, metrics: AdapterMetrics) -> Starlette:
         finally:
             await run_in_threadpool(service.stop)
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
-    return Starlette(routes=routes, lifespan=lifespan)
+    probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Starlette(routes=[*probes, *routes(service, metrics)], lifespan=lifespan)

@@ -13,7 +13,9 @@ from ipa_seldon.controller import Controller
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import IpaSeldonError
 from ipa_seldon.platforms.seldon.platform import SeldonPlatform
+from ipa_seldon.telemetry.history import History
 from ipa_seldon.telemetry.metrics import AdapterMetrics
+from ipa_seldon.telemetry.status import Shown, Standing
 
 STEP = 2.0
 """Seconds between two steps of a plan that is under way."""
@@ -31,20 +33,23 @@ class Leadership(Protocol):
 
 
 class PipelineLoop:
-    """Steps ``controller`` at the interval of ``config`` while this process leads, and ``platform`` in between."""
+    """Steps ``controller`` while this process leads, at the interval of the ``history`` it writes, and ``platform`` in
+    between.
+    """
 
     def __init__(
         self,
         controller: Controller,
         platform: SeldonPlatform,
-        config: Config,
+        history: History,
         leadership: Leadership,
         metrics: AdapterMetrics,
         say: Callable[[str], None],
     ) -> None:
         self._controller = controller
         self._platform = platform
-        self._config = config
+        self._config = history.config
+        self.shown = Shown(history, self._standing)
         self._leadership = leadership
         self._metrics = metrics
         self._say = say
@@ -98,6 +103,10 @@ class PipelineLoop:
         elif self._led and not leads:
             self._metrics.remove(self.name)
         self._led = leads
+
+    def _standing(self) -> Standing:
+        refusal = self._platform.refusal
+        return Standing(f"{refusal.reason}: {refusal.message}" if refusal else "", self._platform.waiting)
 
     def _advance(self) -> None:
         error = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,10 +23,12 @@ from ipa_seldon.cluster.api import Call, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
 from ipa_seldon.config import Config, with_algorithm
+from ipa_seldon.controller import Listener
 from ipa_seldon.gateway.client import GatewayClient
 from ipa_seldon.plan import Decision, Outcome
 from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.telemetry.audit import AuditLog
+from ipa_seldon.telemetry.history import History
 from ipa_seldon.telemetry.metrics import AdapterMetrics
 
 LEASE = "ipa-seldon-adapter"
@@ -70,7 +73,9 @@ class Adapter:
             return None
         load = self._load(config)
         platform = seldon_platform(config, self.cluster, load, self._say)
-        listeners = [
+        history = History(config, time.time())
+        listeners: list[Listener] = [
+            history,
             self.metrics.listener(config.name, load.violations),
             lambda decision: self._tell(config.name, decision),
         ]
@@ -79,7 +84,7 @@ class Adapter:
             listeners.append(self._logs.enter_context(AuditLog(path, config)))
         decider = build_seldon_algorithm(config, solver=self._settings.solver)
         controller = build_controller(config, platform, decider, listeners)
-        return PipelineLoop(controller, platform, config, self.lease, self.metrics, self._say)
+        return PipelineLoop(controller, platform, history, self.lease, self.metrics, self._say)
 
     def close(self) -> None:
         """Close the audit logs."""

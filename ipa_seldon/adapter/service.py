@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from ipa_seldon.adapter.loop import PipelineLoop
@@ -12,6 +12,7 @@ from ipa_seldon.adapter.sources import Source
 from ipa_seldon.cluster.lease import RENEWAL, Lease
 from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
 from ipa_seldon.telemetry.metrics import AdapterMetrics
+from ipa_seldon.telemetry.status import STANDBY, Shown
 
 LOOK = 5.0
 """Seconds between two looks for pipelines."""
@@ -40,6 +41,7 @@ class Service:
         self._loops: dict[str, PipelineLoop] = {}
         self._versions: dict[str, str] = {}
         self._said: dict[str, str] = {}
+        self._invalid: dict[str, str] = {}
         self._reached: float | None = None
         self._stopping = threading.Event()
         self._threads = [
@@ -73,6 +75,21 @@ class Service:
         """Whether the API server has answered a moment ago."""
         return self._reached is not None and time.monotonic() - self._reached < SILENT
 
+    @property
+    def role(self) -> str:
+        """Whether this adapter acts."""
+        return "leader" if self._lease.held else STANDBY
+
+    @property
+    def pipelines(self) -> list[Shown]:
+        """Those that have a loop."""
+        return [loop.shown for loop in list(self._loops.values())]
+
+    @property
+    def invalid(self) -> Mapping[str, str]:
+        """Source -> why it cannot be used."""
+        return dict(self._invalid)
+
     def _hold(self) -> None:
         led = False
         while not self._stopping.is_set():
@@ -97,6 +114,7 @@ class Service:
         for name in set(self._versions) - set(found):
             del self._versions[name]
             self._metrics.gone(name)
+            self._invalid.pop(name, None)
             self._end(name)
         for name, source in found.items():
             if self._versions.get(name) != source.version:
@@ -110,10 +128,12 @@ class Service:
             self._check_alone(source, loop)
         except IpaSeldonError as error:
             self._metrics.judged(source.name, refused=True)
+            self._invalid[source.name] = str(error)
             going = "; what it said before is followed" if source.name in self._loops else ""
             self._say(f"{error}{going}")
             return
         self._metrics.judged(source.name, refused=False)
+        self._invalid.pop(source.name, None)
         self._end(source.name)
         if loop is None:
             self._say(f"{source.name}: off")

@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 @click.option("--compare", is_flag=True, help="Replay it with the lightest and the heaviest variants, fixed, too.")
 @click.option("--calibrate/--no-calibrate", default=True, show_default=True, help="Scale the profile to this machine.")
 @click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Of the live page, on this machine alone; 0 takes a free one.",
+)
+@click.option(
     "--directory",
     type=click.Path(path_type=Path),
     default="reports",
@@ -66,6 +73,7 @@ def demo(
     seed: int,
     compare: bool,
     calibrate: bool,
+    status_port: int,
     directory: Path,
     output: str,
 ) -> None:
@@ -85,7 +93,7 @@ def demo(
     subject = Subject(path or pipeline_of(algorithm), algorithm, seed if calibrate else None)
     runner = Demo(subject, directory, say)
     load = runner.load(duration, seed, damping, trace=trace, pattern=pattern, scale=scale)
-    runs = runner.run(load, compare, platform)
+    runs = runner.run(load, compare, platform, status_port)
     report = runner.write_report(runs, load)
     summaries = {run.name: summary(run) for run in runs}
     if output == "json":
@@ -112,7 +120,7 @@ def _print_table(runs: Sequence[RunResult]) -> None:
 
 
 def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
-    from ipa_seldon.reports.words import ABSENT
+    from ipa_seldon.words import ABSENT
 
     def text(value: object, key: str) -> str:
         if value is None:
@@ -138,7 +146,7 @@ def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
 
 def _variant_lines(runs: Sequence[Any]) -> list[list[str]]:
     """A line per variant of a stage that any of the runs used: requests that it answered, and lines read exactly."""
-    from ipa_seldon.reports.words import ABSENT, share
+    from ipa_seldon.words import ABSENT, share
 
     def text(one: dict[str, Any] | None) -> str:
         return ABSENT if one is None else f"{one['requests']}, {share(one['accuracy'])} read"

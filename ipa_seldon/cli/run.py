@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Of the gateway, or of /healthz, /readyz and /metrics with --platform seldon; 0 takes a free one.",
+    help="Of the gateway; with --platform seldon of the live page, probes and /metrics; 0 takes a free one.",
+)
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    help="With --platform local: of the live page, /healthz and /metrics, on this machine alone; 0 takes a free one.",
 )
 @click.option(
     "--audit",
@@ -52,6 +57,7 @@ def run(
     paths: tuple[Path, ...],
     platform: str,
     port: int,
+    status_port: int | None,
     audit: Path | None,
     algorithm: str | None,
     solver: str | None,
@@ -66,8 +72,10 @@ def run(
         for name, value in (("namespace", namespace), ("prometheus", prometheus), ("mode", mode)):
             if value is not None:
                 raise click.UsageError(f"--{name}: accepted: only with --platform seldon")
-        _run_local(paths[0], port, audit, algorithm, solver)
+        _run_local(paths[0], Ports(port, status_port), audit, algorithm, solver)
         return
+    if status_port is not None:
+        raise click.UsageError("--status-port: accepted: only with --platform local; else the page is at --port")
     if not prometheus:
         raise click.UsageError("--prometheus: missing; --platform seldon needs the URL of a Prometheus")
     from ipa_seldon.adapter.run import AdapterSettings, run_adapter
@@ -76,7 +84,14 @@ def run(
     run_adapter(settings, port, lambda words: click.echo(words, err=True))
 
 
-def _run_local(path: Path, port: int, audit: Path | None, algorithm: str | None, solver: str | None) -> None:
+class Ports(NamedTuple):
+    """Of the gateway and, where it is wanted, of the live page."""
+
+    gateway: int
+    status: int | None
+
+
+def _run_local(path: Path, ports: Ports, audit: Path | None, algorithm: str | None, solver: str | None) -> None:
     import signal
     import threading
     from contextlib import ExitStack
@@ -86,6 +101,7 @@ def _run_local(path: Path, port: int, audit: Path | None, algorithm: str | None,
     from ipa_seldon.controller import Listener
     from ipa_seldon.driver import drive
     from ipa_seldon.telemetry.audit import AuditLog
+    from ipa_seldon.telemetry.live import LiveTelemetry, live_page
 
     config = read_config(path)
     config, note = time_shared(with_algorithm(config, algorithm) if algorithm else config)
@@ -99,13 +115,19 @@ def _run_local(path: Path, port: int, audit: Path | None, algorithm: str | None,
     with ExitStack() as stack:
         if audit is not None:
             listeners.append(stack.enter_context(AuditLog(audit, config)))
-        serving = stack.enter_context(serve_locally(config, first_plan(decider), port))
+        telemetry = LiveTelemetry()
+        if ports.status is not None:
+            click.echo(
+                f"{config.name}: live page at {stack.enter_context(live_page(telemetry, ports.status))}", err=True
+            )
+        serving = stack.enter_context(serve_locally(config, first_plan(decider), ports.gateway))
+        listeners.append(stack.enter_context(telemetry.watching(config)))
         controller = build_controller(config, serving.platform, decider, listeners)
         click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer", err=True)
         drive(controller, config.spec.interval, told.wait)
 
 
 def _say(decision: Decision) -> None:
-    from ipa_seldon.demo.words import decision_words
+    from ipa_seldon.words import decision_words
 
     click.echo(decision_words(decision), err=True)

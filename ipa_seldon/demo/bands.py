@@ -11,10 +11,9 @@ import plotly.graph_objects as go
 from ipa_seldon.demo import series
 from ipa_seldon.demo.style import last_second
 from ipa_seldon.demo.summary import RunResult, by_variant, timeline
-from ipa_seldon.demo.words import allocation_words
 from ipa_seldon.plan import Allocation
 from ipa_seldon.reports.charts import GRID, INK, PALE, Chart, chart, dress
-from ipa_seldon.reports.words import share
+from ipa_seldon.words import allocation_words, share
 
 LIGHT_VARIANT, HEAVY_VARIANT = (222, 242, 236), (84, 172, 157)
 

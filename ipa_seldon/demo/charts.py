@@ -22,7 +22,7 @@ from ipa_seldon.demo.summary import (
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import allocated_cores
 from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
-from ipa_seldon.reports.words import figure, share
+from ipa_seldon.words import figure, share
 
 
 def charts(runs: Sequence[RunResult]) -> list[Chart]:

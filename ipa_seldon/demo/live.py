@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,13 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ipa_seldon.demo.summary import latency_percentile
-from ipa_seldon.demo.words import decision_words, stage_words
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
-from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores
-from ipa_seldon.reports.words import ABSENT, duration, figure, share
+from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, plan_in_force
+from ipa_seldon.telemetry.status import RECENT, present_load
+from ipa_seldon.words import ABSENT, decision_words, duration, figure, share, stage_words
 
-RECENT = 10.0
-"""Seconds over which load and latency are shown."""
 TROUBLE = (Outcome.DEGRADED, Outcome.FAILED)
 
 
@@ -90,8 +87,7 @@ class LiveView:
     def update(self, decision: Decision, records: Sequence[RequestRecord] = ()) -> None:
         """Show a decision and the requests answered since the last call."""
         self._decision, self._said = decision, decision_words(decision)
-        took_effect = decision.proposal is not None and decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
-        self._plan = decision.proposal.plan if decision.proposal and took_effect else decision.observation.plan
+        self._plan = plan_in_force(decision)
         self._count(decision.observation.time, records)
         if self._live is None:
             self._console.print(Text(self._line()), soft_wrap=True)
@@ -144,10 +140,8 @@ class LiveView:
         }
 
     def _load(self) -> float | None:
-        """Mean of the last seconds that were measured."""
-        arrivals = self._decision.observation.arrivals[-int(RECENT) :] if self._decision else ()
-        measured = [rate for rate in arrivals if not math.isnan(rate)]
-        return sum(measured) / len(measured) if measured else None
+        """At the last decision."""
+        return present_load(self._decision.observation) if self._decision else None
 
     def _figures(self) -> Table:
         cells = self._cells()

@@ -22,6 +22,7 @@ from ipa_seldon.loadgen import RequestRecord
 from ipa_seldon.loadgen.records import record_of
 from ipa_seldon.plan import Decision
 from ipa_seldon.telemetry.audit import AuditLog
+from ipa_seldon.telemetry.live import LiveTelemetry
 
 ADAPTIVE = "adaptive"
 FIXED = {"lightest": "fa2-low", "heaviest": "fa2-high"}
@@ -48,8 +49,8 @@ class Run:
     load: Load
 
 
-def replay(run: Run, config: Config, directory: Path, serve: Serve) -> RunResult:
-    """What came of a run. Logs and records go to ``directory``."""
+def replay(run: Run, config: Config, directory: Path, serve: Serve, telemetry: LiveTelemetry) -> RunResult:
+    """What came of a run. Logs and records go to ``directory``; ``telemetry`` watches it."""
     name, load = run.name, run.load
     algorithm = build_algorithm(config, run.algorithm)
     decisions: list[Decision] = []
@@ -57,6 +58,7 @@ def replay(run: Run, config: Config, directory: Path, serve: Serve) -> RunResult
     with (
         serve(config, first_plan(algorithm), directory / f"{name}-triton") as serving,
         AuditLog(directory / f"{name}-audit.jsonl", config, run.algorithm) as audit,
+        telemetry.watching(config, run.algorithm) as told,
     ):
         start = math.ceil(time.time()) + LEAD
         scene = Scene(name, config.pipeline.slo, config.pipeline.percentile, start, load.duration)
@@ -77,7 +79,9 @@ def replay(run: Run, config: Config, directory: Path, serve: Serve) -> RunResult
                 return generator.poll() is not None
 
             wait(max(start - time.time(), 0.0))
-            drive(build_controller(config, serving.platform, algorithm, (audit, show)), config.spec.interval, wait)
+            drive(
+                build_controller(config, serving.platform, algorithm, (audit, told, show)), config.spec.interval, wait
+            )
             view.progress(time.time(), records.fresh())
             if generator.returncode:
                 raise PlatformError(f"the load generator failed (exit code {generator.returncode})")

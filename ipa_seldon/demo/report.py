@@ -9,10 +9,9 @@ from typing import Any
 from ipa_seldon.demo.charts import charts, comparison
 from ipa_seldon.demo.style import run_colours
 from ipa_seldon.demo.summary import RunResult, summary, timeline
-from ipa_seldon.demo.words import binding_words, plan_words, stage_words
 from ipa_seldon.plan import Decision, Outcome, is_switch
 from ipa_seldon.reports.page import embedded, render_page
-from ipa_seldon.reports.words import ABSENT, duration, figure, share
+from ipa_seldon.words import ABSENT, binding_words, duration, figure, plan_words, share, stage_words
 
 LOAD_WINDOW = 10
 """Seconds over which the table of decisions gives the load."""

@@ -19,6 +19,7 @@ from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, calibrate_capacity, this_machine
 from ipa_seldon.profiles import USABLE
 from ipa_seldon.simulation.workload import pattern_rates
+from ipa_seldon.telemetry.live import LiveTelemetry, live_page
 from ipa_seldon.traces import read_trace
 
 PIPELINES = Path(__file__).parents[2] / "manifests" / "pipelines"
@@ -110,18 +111,20 @@ class Demo:
         words = f"{pattern}, peak {peak / damping:.1f} requests/s, seed {seed}"
         return Load((*common, "--pattern", pattern, "--scale", f"{peak:.3f}"), duration, words)
 
-    def run(self, load: Load, compare: bool, platform: str = "local") -> list[RunResult]:
+    def run(self, load: Load, compare: bool, platform: str = "local", port: int = 0) -> list[RunResult]:
         """The adaptive run, and with ``compare`` the same arrivals with the lightest and the heaviest variants, served
-        by a ``platform`` of SERVED_BY.
+        by a ``platform`` of SERVED_BY; the live page is at ``port`` meanwhile (0: a free one).
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         if platform == "seldon":
             self._notes["Platform"] = EMULATED
-        runs = []
-        for name in (ADAPTIVE, *(FIXED if compare else ())):
-            self._say(f"{name}: serving {self._config.name} on Triton; load: {load.words}")
-            algorithm = FIXED.get(name, self._algorithm)
-            runs.append(replay(Run(name, algorithm, load), self._config, self._directory, SERVED_BY[platform]))
+        runs, telemetry = [], LiveTelemetry()
+        with live_page(telemetry, port) as url:
+            self._say(f"live page: {url}")
+            for name in (ADAPTIVE, *(FIXED if compare else ())):
+                self._say(f"{name}: serving {self._config.name} on Triton; load: {load.words}")
+                run = Run(name, FIXED.get(name, self._algorithm), load)
+                runs.append(replay(run, self._config, self._directory, SERVED_BY[platform], telemetry))
         return runs
 
     def write_report(self, runs: Sequence[RunResult], load: Load) -> Path:

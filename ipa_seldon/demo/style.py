@@ -8,7 +8,7 @@ from typing import Any
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import is_switch
 from ipa_seldon.reports.charts import BLUE, INK, OTHER_COLOURS, PALE, RED, YELLOW
-from ipa_seldon.reports.words import figure
+from ipa_seldon.words import figure
 
 RUN_COLOURS = {"adaptive": BLUE, "lightest": YELLOW, "heaviest": RED}
 DASHES = {"lightest": "dot", "heaviest": "dash"}

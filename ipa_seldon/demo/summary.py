@@ -11,7 +11,16 @@ import numpy as np
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import summary as load_summary
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Decision, Plan, allocated_cores, is_switch, same_plan, took_effect, transition_cores
+from ipa_seldon.plan import (
+    Decision,
+    Plan,
+    allocated_cores,
+    changed_stages,
+    is_switch,
+    same_plan,
+    took_effect,
+    transition_cores,
+)
 
 SWITCH_TAIL = 1.0
 """Seconds after a switch in which a failed request is still laid at its door."""
@@ -41,14 +50,6 @@ class Segment:
     start: float
     end: float
     plan: Plan
-
-
-def changed_stages(decision: Decision) -> list[str]:
-    """Stages whose allocation the decision changed, in the order of the plan; empty when it was no switch."""
-    if decision.proposal is None or not is_switch(decision):
-        return []
-    before = decision.observation.plan
-    return [stage for stage, allocations in decision.proposal.plan.items() if allocations != before.get(stage)]
 
 
 def timeline(run: RunResult) -> list[Segment]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ipa_seldon.experiments.compare import ROUNDING, Summary
 from ipa_seldon.experiments.statistics import Estimate
-from ipa_seldon.reports.words import ABSENT, figure, share
+from ipa_seldon.words import ABSENT, figure, share
 
 SHOWN = ("violation_ratio", "avoidable_ratio", "accuracy", "mean_cost", "latency.p99", "switches", "degraded", "failed")
 _RATIOS = ("violation_ratio", "avoidable_ratio")

@@ -12,10 +12,9 @@ from rich.console import Console
 
 from ipa_seldon.demo.live import LiveView, Scene
 from ipa_seldon.demo.summary import RunResult
-from ipa_seldon.demo.words import decision_words
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Decision, Outcome, Plan, is_switch
-from ipa_seldon.reports.words import duration, figure, share
+from ipa_seldon.words import decision_words, duration, figure, share
 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:

@@ -18,7 +18,7 @@ from ipa_seldon.demo.report import render
 from ipa_seldon.demo.summary import RunResult, by_variant, summary
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Outcome, is_switch
-from ipa_seldon.reports.words import figure, share
+from ipa_seldon.words import figure, share
 from tests.pages import CHROMIUM, Page, assert_needs_nothing_else, browse, table
 
 TIMED = ["load", "stages", "latency", "cost", "accuracy", "violations"]

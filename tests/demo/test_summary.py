@@ -8,9 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from ipa_seldon.demo.summary import RunResult, by_variant, changed_stages, mean_cost, summary, timeline
+from ipa_seldon.demo.summary import RunResult, by_variant, mean_cost, summary, timeline
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
-from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Plan, Proposal, Status, is_switch
+from ipa_seldon.plan import (
+    Allocation,
+    Decision,
+    Observation,
+    Outcome,
+    Plan,
+    Proposal,
+    Status,
+    changed_stages,
+    is_switch,
+)
 
 LIGHT = {"detect": (Allocation("light", 1, 1, 1),), "recognise": (Allocation("light", 1, 1, 1),)}
 HEAVY = {"detect": (Allocation("heavy", 2, 2, 4),), "recognise": (Allocation("light", 1, 1, 1),)}

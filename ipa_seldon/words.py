@@ -1,12 +1,12 @@
-"""Plans and decisions in words, the same in the live table and in the report."""
+"""Figures, plans and decisions in words, the same in tables, reports and pages. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipa_seldon.demo.summary import changed_stages
-from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, is_switch
-from ipa_seldon.reports.words import ABSENT, duration, share
+from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, changed_stages, is_switch
+
+ABSENT = "–"
 
 # A binding constraint in words; "none" means that the plan is the best of all plans.
 LIMITS = {
@@ -15,6 +15,33 @@ LIMITS = {
     "replicas": "limited by the replicas",
     "none": "no limit in the way",
 }
+NOTHING_CHANGED = {
+    Outcome.FAILED: "failed, what ran keeps running",
+    Outcome.NO_DATA: "no load measured yet, nothing changed",
+    Outcome.REFUSED: "refused, what runs keeps running",
+}
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Three significant digits without an exponent: 0.0123, 1.24, 12.4, 1240; a dash for None."""
+    if value is None:
+        return ABSENT
+    if value == 0:
+        return "0"
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text else text
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``12.3 ms`` below one second, ``1.23 s`` above."""
+    if seconds is None:
+        return ABSENT
+    return f"{figure(seconds * 1000)} ms" if abs(seconds) < 1 else f"{figure(seconds)} s"
+
+
+def share(ratio: float | None, digits: int = 3) -> str:
+    """A ratio as per cent."""
+    return ABSENT if ratio is None else f"{figure(ratio * 100, digits)} %"
 
 
 def allocation_words(allocation: Allocation) -> str:
@@ -45,15 +72,14 @@ def binding_words(decision: Decision) -> str:
 
 def decision_words(decision: Decision) -> str:
     """What a decision changed and why, in one line."""
-    return " — ".join(part for part in (_action(decision), binding_words(decision)) if part)
+    return " — ".join(part for part in (action_words(decision), binding_words(decision)) if part)
 
 
-def _action(decision: Decision) -> str:
+def action_words(decision: Decision) -> str:
+    """What a decision changed, or that what ran goes on."""
     proposal, before = decision.proposal, decision.observation.plan
-    if decision.outcome is Outcome.FAILED:
-        return "failed, what ran keeps running"
-    if decision.outcome is Outcome.NO_DATA:
-        return "no load measured yet, nothing changed"
+    if decision.outcome in NOTHING_CHANGED:
+        return NOTHING_CHANGED[decision.outcome]
     if proposal is None or decision.outcome is Outcome.HELD:
         return "held, what ran keeps running"
     prefix = "degraded, " if decision.outcome is Outcome.DEGRADED else ""
