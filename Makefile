@@ -52,6 +52,9 @@ sponge: $(STAMP)  ## Simulate Sponge's service over a 4G network, against its ba
 	@$(BIN)/ipa-seldon experiment -f profiling/sponge-published.yaml --directory reports/sponge-published --baseline sponge $(EXPERIMENTS_ARGS)
 	@$(BIN)/ipa-seldon experiment -f profiling/sponge.yaml --directory reports/sponge --baseline sponge $(EXPERIMENTS_ARGS)
 
+screenshot: models  ## Take docs/live.png, the live page of a demo; needs chromium
+	@$(BIN)/python docs/screenshot.py
+
 docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
 	$(BIN)/python -m docs.generate
 
@@ -62,4 +65,4 @@ lock: $(STAMP)
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
-.PHONY: help setup models demo test check bench experiments ablation infadapter sponge docs lock
+.PHONY: help setup models demo test check bench experiments ablation infadapter sponge screenshot docs lock

@@ -16,10 +16,11 @@ class MemoryPlatform:
         self.arrivals = tuple(arrivals)
         self.applied: list[Plan] = []
         self.observe_fails = self.apply_fails = False
+        self.fault = "out of reach"
 
     def observe(self, now: float) -> Observation:
         if self.observe_fails:
-            raise PlatformError("out of reach")
+            raise PlatformError(self.fault)
         return Observation(now, self.arrivals, self.plan)
 
     def apply(self, plan: Plan) -> None:

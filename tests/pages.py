@@ -1,4 +1,4 @@
-"""Reading an HTML report: its tags, its charts, its tables, and what a browser makes of it."""
+"""Reading pages: an HTML report's tags, charts and tables, what a browser makes of it; and what a server answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from html import unescape
 from html.parser import HTMLParser
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -81,3 +84,18 @@ def assert_needs_nothing_else(html: str) -> None:
     styles = re.findall(r"<style>.*?</style>", html, re.S)
     assert styles
     assert not any("url(" in style or "@import" in style for style in styles)
+
+
+def get(url: str, path: str, method: str = "GET") -> tuple[int, str]:
+    """Status and text."""
+    with closing(HTTPConnection(urlsplit(url).netloc, timeout=10)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def get_json(url: str, path: str) -> Any:
+    """What it answers with 200."""
+    status, text = get(url, path)
+    assert status == 200
+    return json.loads(text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ipa_seldon.config import Config
-from ipa_seldon.plan import Decision
+from ipa_seldon.plan import Decision, is_switch
 from ipa_seldon.telemetry.audit import decision_to_json, describe
 
 KEPT = 60
@@ -24,13 +24,13 @@ POINTS = 600
 @dataclass(frozen=True)
 class Forecast:
     """At ``time`` (seconds since the epoch) a ``rate`` was forecast, and a plan chosen that carries ``served``; both in
-    requests/s, None where the round came to neither. ``outcome`` is how it ended.
+    requests/s, None where the round came to neither. ``switched``: whether another plan was put in place.
     """
 
     time: float
     rate: float | None
     served: float | None
-    outcome: str
+    switched: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class History:
         with self._lock:
             self._decisions.append((self._ticks, decision))
             self._ticks += 1
-            self._forecasts.append(Forecast(time, decision.rate, served, str(decision.outcome)))
+            self._forecasts.append(Forecast(time, decision.rate, served, is_switch(decision)))
             while self._forecasts[0].time < time - SPAN:
                 self._forecasts.popleft()
             self._count(decision)

@@ -27,14 +27,17 @@ RECENT = 10
 """Seconds over which the present is taken."""
 LATE_ROUNDS, LATE_SECONDS = 3.0, 15.0
 """A pipeline whose last round is longer ago than so many intervals, and than so many seconds, is stale."""
+WORDS = 500
+"""Characters of what is said in words; the decisions in whole have the rest."""
 STANDBY = "standby"
+QUIET = (Outcome.APPLIED, Outcome.UNCHANGED, Outcome.HELD)
 IN_WORDS = {
     Outcome.FAILED: "the last round failed",
     Outcome.REFUSED: "the plan was not applied",
     Outcome.NO_DATA: "no load is measured",
     Outcome.DEGRADED: "no plan carries the load within the SLO",
 }
-"""Outcomes that make the state of a pipeline."""
+"""Of outcomes that are the state of a pipeline: all but the QUIET ones."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class _View:
             "algorithm": self._history.algorithm,
             "interval": config.spec.interval,
             "state": state,
-            "why": why,
+            "why": why[:WORDS],
             "age": self.age,
             "stale": self.stale,
             "load": None if last is None else present_load(last.observation),
@@ -163,7 +166,7 @@ class _View:
                 "current": self._accuracy(current),
                 "desired": None if proposal is None else finite(proposal.accuracy),
             },
-            "plan": plan_words(current),
+            "plan": plan_words(current)[:WORDS],
         }
 
     def whole(self) -> dict[str, Any]:
@@ -184,7 +187,9 @@ class _View:
             "series": {
                 "start": self._past.start,
                 "load": self._past.load,
-                "forecasts": [[f.time, f.rate, f.served and finite(f.served), f.outcome] for f in self._past.forecasts],
+                "forecasts": [
+                    [f.time, f.rate, f.served and finite(f.served), f.switched] for f in self._past.forecasts
+                ],
             },
             "decisions": [_decision(tick, one) for tick, one in self._past.decisions[: -SHOWN - 1 : -1]],
         }
@@ -213,8 +218,8 @@ class _View:
 def _state(last: Decision, standing: Standing) -> tuple[str, str]:
     if standing.refusal:
         return "refused", standing.refusal
-    if last.outcome in IN_WORDS:
-        return str(last.outcome), "; ".join(filter(None, (IN_WORDS[last.outcome], binding_words(last))))
+    if last.outcome not in QUIET:
+        return str(last.outcome), "; ".join(filter(None, (IN_WORDS.get(last.outcome), binding_words(last))))
     if standing.waiting:
         return "waiting", "; ".join(f"{stage}: {why}" for stage, why in standing.waiting.items())
     return "ok", ""
@@ -226,8 +231,8 @@ def _decision(tick: int, decision: Decision) -> dict[str, Any]:
         "tick": tick,
         "time": decision.observation.time,
         "outcome": str(decision.outcome),
-        "what": action_words(decision),
-        "why": binding_words(decision),
+        "what": action_words(decision)[:WORDS],
+        "why": binding_words(decision)[:WORDS],
         "load": present_load(decision.observation),
         "forecast": decision.rate,
         "cores": None if proposal is None else proposal.cost,

@@ -70,6 +70,10 @@ class Process:
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
+    def status(self, pipeline: str = "") -> dict[str, Any]:
+        """What it says of a pipeline, or of all."""
+        return dict(json.loads(self.get(f"api/status/{pipeline}" if pipeline else "api/status")[1]))
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's series with these labels; 0 without any."""
         total = 0.0
@@ -148,7 +152,7 @@ def namespace(emulator: Emulator, tmp_path: Path) -> Iterator[Namespace]:
 
 def test_an_adapter_follows_the_load(namespace: Namespace) -> None:
     """Started before there is any pipeline, it finds the rendered one by itself; more load brings replicas, less takes
-    them; health, readiness and metrics tell; SIGTERM ends it with 0 and frees the lease.
+    them; health, readiness, metrics and the live page tell; SIGTERM ends it with 0 and frees the lease.
     """
     adapter = namespace.adapter("--audit", str(namespace.directory / "audit"))
     wait_for(lambda: adapter.says("leads"), 30)
@@ -164,6 +168,15 @@ def test_an_adapter_follows_the_load(namespace: Namespace) -> None:
     assert 'ipa_slo_violation_ratio{namespace="default",pipeline="toy"}' in adapter.get("metrics")[1]
     assert_catalogued(adapter.get("metrics")[1], (*OF_PIPELINE, *OF_ADAPTER))
     assert adapter.metric("ipa_adapter_api_calls_total", verb="patch", resource="deployments/scale", code="200") >= 2
+    assert "<title>ipa-seldon</title>" in adapter.get("")[1]
+    wait_for(lambda: adapter.status("toy")["state"] == "ok", 30)
+    found = adapter.status("toy")
+    assert found["role"] == "leader"
+    assert [stage["current"][0]["replicas"] for stage in found["stages"]] == [4, 4]
+    assert found["load"] == pytest.approx(350, rel=0.25)
+    head, *records = map(json.loads, adapter.get("api/decisions/toy")[1].splitlines())
+    assert head["pipeline"]["metadata"]["name"] == "toy"
+    assert "applied" in {record["outcome"] for record in records}
     namespace.executor.load("toy", 50.0)
     wait_for(lambda: namespace.replicas() == 1, 60)
     assert len(namespace.events("Applied")) >= 2
@@ -185,6 +198,7 @@ def test_of_two_adapters_one_acts_and_the_other_takes_over(namespace: Namespace)
     wait_for(lambda: namespace.replicas() == 3, 60)
     assert 'pipeline="toy"' not in second.get("metrics")[1]
     assert second.metric("ipa_adapter_leader") == 0
+    assert [(row["name"], row["state"]) for row in second.status()["pipelines"]] == [("toy", "standby")]
     first.end(signal.SIGKILL)
     namespace.executor.load("toy", 450.0)
     wait_for(lambda: namespace.replicas() == 5, 60)
@@ -222,6 +236,7 @@ def test_a_pipeline_that_fails_stops_no_other(namespace: Namespace) -> None:
     wait_for(lambda: namespace.replicas() == 4, 60)
     assert adapter.says("ConfigMap broken-pipeline: pipeline.yaml: spec.interval: 'never'")
     assert adapter.metric("ipa_adapter_source_invalid", source="broken-pipeline") == 1
+    assert "pipeline.yaml: spec.interval: 'never'" in adapter.status()["invalid"]["broken-pipeline"]
     wait_for(lambda: adapter.says("lost: failed: observe: no SeldonDeployment 'lost' in namespace 'default'"), 30)
     assert adapter.metric("ipa_decisions_total", pipeline="lost", outcome="failed") >= 1
     wait_for(lambda: adapter.says("other: begun again after a fault"), 30)
@@ -254,6 +269,7 @@ def test_pipelines_come_change_and_go(namespace: Namespace) -> None:
     rewrite(seldon={"model_uri": "pvc://models/toy", "mode": "off"})
     wait_for(lambda: adapter.says("toy-pipeline: off"), 30)
     assert 'pipeline="toy"' not in adapter.get("metrics")[1]
+    assert adapter.status()["pipelines"] == []
     namespace.cluster.patch(CONFIG_MAPS, "toy-pipeline", {"metadata": {"labels": {"ipa.seldon.io/kind": None}}})
     wait_for(lambda: 'source="toy-pipeline"' not in adapter.get("metrics")[1], 30)
 
@@ -275,6 +291,9 @@ def test_recommended_only(namespace: Namespace) -> None:
     assert adapter.metric("ipa_desired_replicas", pipeline="toy", stage="double") == 4
     assert adapter.metric("ipa_current_replicas", pipeline="toy", stage="double") == 1
     assert adapter.metric("ipa_mode", pipeline="toy", mode="recommend") == 1
+    found = adapter.status("toy")
+    assert (found["state"], "only recommended: " in found["why"]) == ("refused", True)
+    assert (found["stages"][0]["current"][0]["replicas"], found["stages"][0]["desired"][0]["replicas"]) == (before, 4)
 
 
 def test_a_gateway_takes_the_place_of_prometheus(namespace: Namespace) -> None:
@@ -322,6 +341,7 @@ def answer(url: str, left: float) -> int:
         (["--platform", "seldon"], "--prometheus: missing"),
         (["--platform", "local"], "--file: accepted: one pipeline file"),
         (["-f", "x.yaml", "--mode", "off"], "--mode: accepted: only with --platform seldon"),
+        (["--platform", "seldon", "--status-port", "0"], "--status-port: accepted: only with --platform local"),
         (["--platform", "seldon", "--prometheus", "http://127.0.0.1:9"], "no cluster: "),
         (["--platform", "seldon", "--prometheus", "http://127.0.0.1:9", "-f", "absent.yaml"], "absent.yaml: "),
     ],

@@ -18,6 +18,7 @@ from ipa_seldon.demo.runner import TEXT_PIPELINE
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.plan import Outcome
 from ipa_seldon.telemetry.audit import read_audit_log
+from tests.pages import get, get_json
 from tests.remnants import abandoned_memory, processes_of
 from tests.waiting import wait_for
 
@@ -43,6 +44,7 @@ def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path, platform: str) -
     words = ("--duration", "24", "--pattern", "ramp", "--scale", "40", "--no-calibrate", "--directory", str(tmp_path))
     done = ipa_seldon("demo", "--platform", platform, *words, "-o", "json")
     assert done.returncode == 0, done.stderr
+    assert "live page: http://127.0.0.1:" in done.stderr
     summary = json.loads(done.stdout)
     assert set(summary) >= KEYS
     assert summary["requests"] > 100
@@ -79,7 +81,9 @@ def test_a_cluster_without_a_checkout_is_one_line(tmp_path: Path) -> None:
 
 
 def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """``run`` announces its gateway, answers, adapts, and ends cleanly on SIGINT with its log complete."""
+    """``run`` announces its gateway and its live page, answers, adapts, and ends cleanly on SIGINT with its log
+    complete.
+    """
     before = abandoned_memory()
     document = yaml.safe_load(TEXT_PIPELINE.read_text())
     spec = document["spec"]
@@ -90,13 +94,19 @@ def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(document))
     audit = tmp_path / "audit.jsonl"
     command = [sys.executable, "-m", "ipa_seldon", "run", "-f", str(path), "--port", "0", "--audit", str(audit)]
+    command += ["--status-port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         assert process.stderr is not None
+        page = next(line.split("live page at ")[1].strip() for line in process.stderr if "live page at" in line)
         url = next(line.split("serving at ")[1].split("/v2")[0] for line in process.stderr if "serving at" in line)
         loaded = ipa_seldon("load", "--url", url, "--pattern", "ramp", "--duration", "4", "--scale", "5", "-o", "json")
         assert json.loads(loaded.stdout)["completed"] >= 1, loaded.stderr
         wait_for(lambda: len(audit.read_text().splitlines()) >= 3)  # its head and two decisions
+        found = get_json(page, "/api/status/text")
+        assert found["decisions"]
+        assert all(stage["current"] for stage in found["stages"])
+        assert get(page, "/healthz")[0] == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     finally:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 from rich.console import Console
 
 from ipa_seldon.demo.live import LiveView, Scene
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.loadgen import RequestOutcome
-from ipa_seldon.plan import Decision, Outcome, Plan, is_switch
-from ipa_seldon.words import decision_words, duration, figure, share
+from ipa_seldon.plan import Outcome, Plan
+from ipa_seldon.words import duration, figure, share
 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:
@@ -95,30 +94,6 @@ def test_violations_add_up_over_updates(make_run: Callable[..., RunResult]) -> N
     text = shown(view)
     assert "2 (66.7 %)" in text
     assert "19 / 20 s" in text
-
-
-def test_a_switch_is_told_in_words(make_run: Callable[..., RunResult]) -> None:
-    """What changed, from what to what, how long it took, and the binding constraint."""
-    first = next(decision for decision in make_run().decisions if is_switch(decision))
-    words = decision_words(first)
-    assert "detect: v6@256x96 ×1 b3 → v3@256x96 ×1 b2" in words
-    assert words.endswith("in 400 ms — limited by the SLO")
-
-
-@pytest.mark.parametrize(
-    ("outcome", "error", "words"),
-    [
-        (Outcome.FAILED, "no server", "failed, what ran keeps running — no server"),
-        (Outcome.NO_DATA, "", "no load measured yet, nothing changed"),
-        (Outcome.HELD, "", "held, what ran keeps running"),
-    ],
-)
-def test_a_decision_without_a_plan_is_told_too(
-    make_run: Callable[..., RunResult], outcome: Outcome, error: str, words: str
-) -> None:
-    """Failures carry their error."""
-    decision: Decision = replace(make_run(seconds=10).decisions[-1], proposal=None, outcome=outcome, error=error)
-    assert decision_words(decision) == words
 
 
 def test_before_any_plan_the_table_stands(make_run: Callable[..., RunResult]) -> None:
