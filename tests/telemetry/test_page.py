@@ -111,6 +111,21 @@ async def test_a_pipeline_is_shown_and_followed(served: Served, tab: Tab) -> Non
     assert all(url.startswith(served.url) for url in tab.requests)
 
 
+async def test_what_is_wanted_is_shown_beside_what_runs(served: Served, tab: Tab) -> None:
+    """A plan that could not be applied stands below the one that runs, and the state says why."""
+    loop = served.pipeline()
+    adapt(loop, 50.0)
+    loop.platform.apply_fails = True
+    adapt(loop, 150.0)
+    await tab.open(served.url)
+    await tab.until("document.querySelector('#plan')")
+    rows = [line.split() for line in (await tab.text("#plan tbody")).splitlines()]
+    assert [(row[0], row[3]) for row in rows] == [("double", "1"), ("wanted", "2"), ("increment", "1"), ("wanted", "2")]
+    assert "2 → 4 cores" in await tab.text(".tiles")
+    assert await tab.text(".state") == "failed"
+    assert "apply: did not follow" in await tab.text(".lead")
+
+
 async def test_silence_is_seen(served: Served, tab: Tab) -> None:
     """When the server stops answering an alert says so and since when, over what was shown last."""
     adapt(served.pipeline(), 20.0, 150.0)
