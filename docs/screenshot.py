@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 PICTURE = Path(__file__).resolve().with_name("live.png")
 SIZE = "1080,1000"
-ROUNDS = 44
+ROUNDS = 38
 """Of the loop before the picture is taken."""
 POLL = 1.0
 
