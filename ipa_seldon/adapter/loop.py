@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from ipa_seldon.config import Config
 from ipa_seldon.controller import Controller
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import IpaSeldonError

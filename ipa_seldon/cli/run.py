@@ -121,7 +121,7 @@ def _run_local(path: Path, ports: Ports, audit: Path | None, algorithm: str | No
                 f"{config.name}: live page at {stack.enter_context(live_page(telemetry, ports.status))}", err=True
             )
         serving = stack.enter_context(serve_locally(config, first_plan(decider), ports.gateway))
-        listeners.append(stack.enter_context(telemetry.watching(config)))
+        listeners.append(stack.enter_context(telemetry.watching(config, serving.gateway.violations)))
         controller = build_controller(config, serving.platform, decider, listeners)
         click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer", err=True)
         drive(controller, config.spec.interval, told.wait)

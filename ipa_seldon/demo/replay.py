@@ -58,7 +58,7 @@ def replay(run: Run, config: Config, directory: Path, serve: Serve, telemetry: L
     with (
         serve(config, first_plan(algorithm), directory / f"{name}-triton") as serving,
         AuditLog(directory / f"{name}-audit.jsonl", config, run.algorithm) as audit,
-        telemetry.watching(config, run.algorithm) as told,
+        telemetry.watching(config, serving.gateway.violations, run.algorithm) as told,
     ):
         start = math.ceil(time.time()) + LEAD
         scene = Scene(name, config.pipeline.slo, config.pipeline.percentile, start, load.duration)

@@ -20,6 +20,8 @@ from ipa_seldon.telemetry.pages import routes
 from ipa_seldon.telemetry.status import Shown, stale
 
 HOST = "127.0.0.1"
+RECENT = 60
+"""Seconds over which missed SLOs are counted."""
 
 
 class LiveTelemetry:
@@ -30,7 +32,7 @@ class LiveTelemetry:
 
     def __init__(self) -> None:
         self.metrics = AdapterMetrics()
-        self.metrics.leader.set(1)
+        self.metrics.leads(True)
         self._shown: dict[str, Shown] = {}
 
     @property
@@ -39,20 +41,23 @@ class LiveTelemetry:
         return list(self._shown.values())
 
     @contextmanager
-    def watching(self, config: Config, algorithm: str | None = None) -> Iterator[Callable[[Decision], None]]:
-        """A listener of the config's loop, in which ``algorithm`` decides (by default the config's); it is shown until
-        the context ends.
+    def watching(
+        self, config: Config, violations: Callable[[int], float | None], algorithm: str | None = None
+    ) -> Iterator[Callable[[Decision], None]]:
+        """A listener of the config's loop, in which ``algorithm`` decides (by default the config's), which is told of
+        until the context ends; ``violations(seconds)`` is the share of requests that missed the SLO.
         """
         history = History(config, time.time(), algorithm)
+        self.metrics.add(config)
+        count = self.metrics.listener(config.name, lambda _: violations(RECENT))
 
-        def listen_to(decision: Decision) -> None:
+        def hear(decision: Decision) -> None:
             history(decision)
-            self.metrics.decided(config.name, decision)
+            count(decision)
 
-        self.metrics.add(config.name)
         self._shown[config.name] = Shown(history)
         try:
-            yield listen_to
+            yield hear
         finally:
             del self._shown[config.name]
             self.metrics.remove(config.name)

@@ -162,6 +162,10 @@ class _View:
                 "headroom": None if latency is None else 1 - latency / slo.latency,
             },
             "cores": {"current": allocated_cores(current), "desired": allocated_cores(desired)},
+            "hourly_cost": {
+                "current": config.spec.hourly_cost(current),
+                "desired": config.spec.hourly_cost(desired),
+            },
             "accuracy": {
                 "current": self._accuracy(current),
                 "desired": None if proposal is None else finite(proposal.accuracy),

@@ -25,7 +25,7 @@ def test_what_is_watched_is_served(tmp_path: Path) -> None:
     """
     telemetry, config = LiveTelemetry(), toy(tmp_path)
     with live_page(telemetry, 0) as url:
-        with telemetry.watching(config, "fa2-low") as told:
+        with telemetry.watching(config, lambda _: 0.25, "fa2-low") as told:
             Rounds(config, told).round(time(), [50.0] * 10)
             assert [row["name"] for row in get_json(url, "/api/status")["pipelines"]] == ["toy"]
             found = get_json(url, "/api/status/toy")
@@ -33,9 +33,10 @@ def test_what_is_watched_is_served(tmp_path: Path) -> None:
             (tmp_path / "log.jsonl").write_text(get(url, "/api/decisions/toy")[1])
             again, algorithm, decisions = read_audit_log(tmp_path / "log.jsonl")
             assert (again.name, algorithm, len(decisions)) == ("toy", "fa2-low", 1)
-            assert 'pipeline="toy"' in get(url, "/metrics")[1]
+            assert 'ipa_slo_violation_ratio{namespace="",pipeline="toy"} 0.25' in get(url, "/metrics")[1]
             assert get(url, "/healthz")[0] == 200
         assert get_json(url, "/api/status")["pipelines"] == []
+        assert 'pipeline="toy"' not in get(url, "/metrics")[1]
         for path in ("/api/status/toy", "/api/decisions/toy"):
             status, text = get(url, path)
             assert (status, json.loads(text)) == (404, {"error": "no pipeline 'toy'; accepted: none"})
@@ -46,7 +47,7 @@ def test_what_is_watched_is_served(tmp_path: Path) -> None:
 def test_a_loop_that_stopped_is_not_healthy(tmp_path: Path) -> None:
     """Its last round is too long ago: 503, which names it."""
     telemetry, config = LiveTelemetry(), toy(tmp_path)
-    with live_page(telemetry, 0) as url, telemetry.watching(config) as told:
+    with live_page(telemetry, 0) as url, telemetry.watching(config, lambda _: None) as told:
         Rounds(config, told).round(time() - 100, [50.0] * 10)
         assert get(url, "/healthz") == (503, '{"error":"no sign of toy"}')
         assert get_json(url, "/api/status/toy")["state"] == "stale"
@@ -66,7 +67,7 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 def test_nothing_can_be_changed(tmp_path: Path, path: str, method: str) -> None:
     """Every other method is refused."""
     telemetry = LiveTelemetry()
-    with live_page(telemetry, 0) as url, telemetry.watching(toy(tmp_path)):
+    with live_page(telemetry, 0) as url, telemetry.watching(toy(tmp_path), lambda _: None):
         assert get(url, path, method)[0] == 405
 
 
@@ -74,7 +75,7 @@ def test_any_name_finds_its_pipeline(tmp_path: Path) -> None:
     """With slashes, spaces, quotes and HTML in it."""
     name = "a/b c<i>\"'é%23"
     telemetry = LiveTelemetry()
-    with live_page(telemetry, 0) as url, telemetry.watching(toy(tmp_path, name)):
+    with live_page(telemetry, 0) as url, telemetry.watching(toy(tmp_path, name), lambda _: None):
         assert get_json(url, f"/api/status/{quote(name, safe='')}")["name"] == name
         assert get(url, f"/api/decisions/{quote(name, safe='')}")[0] == 200
 
@@ -82,7 +83,7 @@ def test_any_name_finds_its_pipeline(tmp_path: Path) -> None:
 def test_answers_are_whole_while_rounds_go_on(tmp_path: Path) -> None:
     """A loop in another thread disturbs no answer, and no answer the loop."""
     telemetry, config = LiveTelemetry(), toy(tmp_path)
-    with live_page(telemetry, 0) as url, telemetry.watching(config) as told:
+    with live_page(telemetry, 0) as url, telemetry.watching(config, lambda _: None) as told:
         loop = Rounds(config, told)
 
         def rounds() -> None:

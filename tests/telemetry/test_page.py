@@ -18,7 +18,7 @@ from tests.browser import Tab, browsing, needs_chromium
 from tests.telemetry.rounds import Rounds, toy
 
 pytestmark = [pytest.mark.browser, needs_chromium]
-SILENT = "document.body.classList.contains('silent')"
+SILENT = "document.body?.classList.contains('silent')"
 
 
 class Stallable(LiveTelemetry):
@@ -52,7 +52,7 @@ class Served:
         first, second = config.pipeline.stages
         stages = (replace(first, name=stage), second)
         config = replace(config, pipeline=replace(config.pipeline, stages=stages, edges=((stage, second.name),)))
-        return Rounds(config, self.loops.enter_context(self.telemetry.watching(config)))
+        return Rounds(config, self.loops.enter_context(self.telemetry.watching(config, lambda _: None)))
 
 
 @pytest.fixture

@@ -78,6 +78,15 @@ def test_the_plan_and_what_it_rests_on_are_told(scene: Scene) -> None:
     assert "limit" in found["decisions"][1]["why"]
 
 
+def test_costs_are_told_where_there_are_prices(tmp_path: Path) -> None:
+    """Per hour, of what runs and of what is wanted."""
+    scene = Scene(tmp_path, prices={"cpu_hourly_cost": 0.5})
+    scene.rounds.round(START + 1, [50.0] * 12)
+    scene.rounds.platform.apply_fails = True
+    scene.rounds.round(START + 2, [150.0] * 12)
+    assert scene.at(START + 2)["hourly_cost"] == {"current": 1.0, "desired": 2.0}
+
+
 def test_what_is_wanted_is_told_apart_from_what_runs(scene: Scene) -> None:
     """A plan that could not be applied: the old one runs, the new one is wanted, cores and accuracy are those of each,
     and the fault is told.
