@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,9 @@ from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.algorithms.sponge import Sponge
 from ipa_seldon.config import Config, slowed_config
-from ipa_seldon.controller import Controller, Listener, think
+from ipa_seldon.controller import Controller, Listener, Thought, think
 from ipa_seldon.errors import ConfigError, IpaSeldonError, PlatformError
+from ipa_seldon.fallback import Fallback, FallbackSettings
 from ipa_seldon.forecasters import Forecaster, ForecastSettings
 from ipa_seldon.forecasters.quantile import build_forecaster as wrapped_forecaster
 from ipa_seldon.latency_model import Fit
@@ -153,23 +154,41 @@ def build_forecaster(config: Config) -> Forecaster:
     )
 
 
+def build_fallback(config: Config, algorithm: str | None = None, solver: str | None = None) -> Fallback:
+    """What the config does without a load; ``algorithm`` and ``solver`` override the config's choice."""
+    spec = config.spec.fallback
+    stale_after = spec.stale_intervals * config.spec.interval
+    settings = FallbackSettings(spec.behavior, spec.failure_threshold, stale_after)
+    if spec.rate is None:
+        return Fallback(settings)
+    floor = _undamped(config, algorithm or config.spec.algorithm, algorithm_settings(config, solver))
+    return Fallback(settings, floor, spec.rate)
+
+
 def replay_decisions(config: Config, algorithm: str, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Decide again from the logged observations; every difference in rate or plan, as JSON types; empty when none."""
+    """Decide again from the logged observations; every difference in rate, plan, or what was made of the load, as JSON
+    types; empty when none.
+    """
     forecaster, decider = build_forecaster(config), build_algorithm(config, algorithm)
+    fallback = build_fallback(config, algorithm)
     differences = []
     for tick, decision in enumerate(decisions):
-        if decision.outcome is Outcome.FAILED and not decision.observation.arrivals:
+        seen = decision.observation
+        if decision.outcome is Outcome.FAILED and not seen.arrivals and seen.fault is None:
             continue  # nothing was observed, so nothing was thought
         try:
-            thought = think(forecaster, decider, decision.observation)
+            thought = think(forecaster, decider, seen, fallback)
         except IpaSeldonError:
-            thought = None
-        logged = (decision.rate, decision.proposal and plan_to_json(decision.proposal.plan))
-        again = (thought and thought.rate, thought and plan_to_json(thought.proposal.plan))
-        for what, one, other in zip(("rate", "plan"), logged, again, strict=True):
+            thought = Thought(fallback.health)
+        for what, one, other in zip(("rate", "plan", "load"), _as_json(decision), _as_json(thought), strict=True):
             if one != other:
                 differences.append({"tick": tick, "what": what, "logged": one, "replayed": other})
     return differences
+
+
+def _as_json(thought: Decision | Thought) -> tuple[float | None, dict[str, Any] | None, dict[str, Any]]:
+    plan = plan_to_json(thought.proposal.plan) if thought.proposal else None
+    return thought.rate, plan, asdict(thought.load)
 
 
 def first_plan(algorithm: Algorithm) -> Plan:
@@ -317,10 +336,15 @@ def serve_locally(
 
 
 def build_controller(
-    config: Config, platform: Platform, algorithm: Algorithm, listeners: Sequence[Listener]
+    config: Config,
+    platform: Platform,
+    algorithm: Algorithm,
+    listeners: Sequence[Listener],
+    solver: str | None = None,
 ) -> Controller:
-    """The config's loop over ``platform``."""
-    return Controller(platform, build_forecaster(config), algorithm, listeners, clock=perf_counter)
+    """The config's loop over ``platform``; ``solver`` overrides the config's choice for its fallback."""
+    fallback = build_fallback(config, solver=solver)
+    return Controller(platform, build_forecaster(config), algorithm, listeners, perf_counter, fallback)
 
 
 def seldon_platform(config: Config, cluster: Cluster, load: Load, say: Callable[[str], None]) -> SeldonPlatform:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipa_seldon.algorithms import Algorithm
 from ipa_seldon.errors import IpaSeldonError, RefusedError
+from ipa_seldon.fallback import Fallback
 from ipa_seldon.forecasters import Forecaster
-from ipa_seldon.plan import Decision, Observation, Outcome, Proposal, Status, same_plan
+from ipa_seldon.plan import Decision, LoadHealth, Observation, Outcome, Proposal, Status, same_plan
 from ipa_seldon.platforms import Platform
 
 Listener = Callable[[Decision], None]
@@ -24,28 +24,39 @@ def no_clock() -> float:
 
 @dataclass(frozen=True)
 class Thought:
-    """Steps 2 and 3 of the loop, which are pure: the forecast rate and the proposal made for it, in so many
-    ``solver_seconds``.
+    """Steps 2 and 3 of the loop, which are pure: what was made of the load, the forecast rate, and the proposal made
+    for it, in so many ``solver_seconds``. Without a load there is no rate, and a proposal only where the fallback has
+    one.
     """
 
-    rate: float
-    proposal: Proposal
-    solver_seconds: float
+    load: LoadHealth
+    rate: float | None = None
+    proposal: Proposal | None = None
+    solver_seconds: float = 0.0
 
 
 def think(
-    forecaster: Forecaster, algorithm: Algorithm, observation: Observation, clock: Clock = no_clock
-) -> Thought | None:
-    """Forecast and decide from an observation; None where not one arrival was measured.
+    forecaster: Forecaster,
+    algorithm: Algorithm,
+    observation: Observation,
+    fallback: Fallback,
+    clock: Clock = no_clock,
+) -> Thought:
+    """Judge the load of an observation, forecast and decide; without a load nothing is decided but by the fallback.
 
     The same sequence of observations gives the same thoughts: this is what an audit log replays.
     """
-    rate = forecaster.forecast(observation.time, observation.arrivals)
-    if not any(math.isfinite(count) for count in observation.arrivals):
-        return None
+    load = fallback.judge(observation)
+    # A forecaster that hears nothing of a round without an answer learns of that time when there is one again.
+    heard = bool(observation.arrivals) or observation.fault is None
+    rate = forecaster.forecast(observation.time, observation.arrivals) if heard else None
     begin = clock()
-    proposal = algorithm.decide(rate, observation)
-    return Thought(rate, proposal, clock() - begin)
+    proposal: Proposal | None
+    if rate is None or (load.reason is not None and load.reason.is_missing):
+        rate, proposal = None, fallback.propose(observation) if load.fallback else None
+    else:
+        proposal = algorithm.decide(rate, observation)
+    return Thought(load, rate, proposal, clock() - begin)
 
 
 class Controller:
@@ -58,12 +69,14 @@ class Controller:
         algorithm: Algorithm,
         listeners: Sequence[Listener] = (),
         clock: Clock = no_clock,
+        fallback: Fallback | None = None,
     ) -> None:
         self._platform = platform
         self._forecaster = forecaster
         self._algorithm = algorithm
         self._listeners = tuple(listeners)
         self._clock = clock
+        self._fallback = fallback or Fallback()
 
     def step(self, now: float) -> Decision:
         """One round; the decision goes to every listener and is returned. Faults below it end as ``failed``."""
@@ -76,33 +89,50 @@ class Controller:
         try:
             observation = self._platform.observe(now)
         except IpaSeldonError as error:
-            return Decision(Observation(now, (), {}), Outcome.FAILED, error=f"observe: {error}")
+            return self._failed(Observation(now, (), {}), f"observe: {error}")
         begin = self._clock()
         try:
-            thought = think(self._forecaster, self._algorithm, observation, self._clock)
+            thought = think(self._forecaster, self._algorithm, observation, self._fallback, self._clock)
         except IpaSeldonError as error:
-            return Decision(observation, Outcome.FAILED, error=f"decide: {error}", seconds=self._clock() - begin)
+            return self._failed(observation, f"decide: {error}", self._clock() - begin)
         seconds = self._clock() - begin
-        if thought is None:
-            return Decision(observation, Outcome.NO_DATA, seconds=seconds)
-        return self._apply(observation, thought, seconds)
+        proposal, load = thought.proposal, thought.load
+        decision = Decision(
+            observation,
+            _outcome(thought, observation),
+            thought.rate,
+            proposal,
+            seconds=seconds,
+            solver_seconds=thought.solver_seconds,
+            load=load,
+        )
+        if proposal is None or same_plan(proposal.plan, observation.plan):
+            return decision
+        return self._apply(proposal, decision)
 
-    def _apply(self, observation: Observation, thought: Thought, seconds: float) -> Decision:
-        proposal, rate = thought.proposal, thought.rate
-        changed = not same_plan(proposal.plan, observation.plan)
-        outcome, error, spent = _outcome(proposal, changed), "", 0.0
-        if changed:
-            begin = self._clock()
-            try:
-                self._platform.apply(proposal.plan)
-            except IpaSeldonError as fault:
-                outcome = Outcome.REFUSED if isinstance(fault, RefusedError) else Outcome.FAILED
-                error = f"apply: {fault}"
+    def _failed(self, observation: Observation, error: str, seconds: float = 0.0) -> Decision:
+        load = self._fallback.health
+        return Decision(observation, Outcome.FAILED, error=error, seconds=seconds, load=load)
+
+    def _apply(self, proposal: Proposal, decision: Decision) -> Decision:
+        begin = self._clock()
+        try:
+            self._platform.apply(proposal.plan)
+        except IpaSeldonError as error:
             spent = self._clock() - begin
-        return Decision(observation, outcome, rate, proposal, error, seconds, spent, thought.solver_seconds)
+            outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
+            return replace(decision, outcome=outcome, error=f"apply: {error}", apply_seconds=spent)
+        return replace(decision, apply_seconds=self._clock() - begin)
 
 
-def _outcome(proposal: Proposal, changed: bool) -> Outcome:
+def _outcome(thought: Thought, observation: Observation) -> Outcome:
+    """How a round ends unless its plan cannot be applied."""
+    proposal = thought.proposal
+    if thought.load.fallback:
+        return Outcome.FALLBACK
+    if proposal is None:
+        return Outcome.NO_DATA
+    changed = not same_plan(proposal.plan, observation.plan)
     if proposal.status is Status.DEGRADED:
         return Outcome.DEGRADED
     if proposal.held:

@@ -1,5 +1,7 @@
 """The error tree. An outcome that will happen (no data, infeasible, unchanged) is a value; a fault is one of these."""
 
+from enum import StrEnum
+
 
 class IpaSeldonError(Exception):
     """Root of every error this project raises on purpose."""
@@ -19,6 +21,37 @@ class SolverError(IpaSeldonError):
 
 class PlatformError(IpaSeldonError):
     """The platform could not be observed or did not follow a plan."""
+
+
+class LoadReason(StrEnum):
+    """What is the matter with a load. The first two leave it known; with any other it is not."""
+
+    GAP = "gap"
+    COUNTER_RESET = "counter_reset"
+    EMPTY = "empty"
+    NAN = "nan"
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    CLIENT_ERROR = "client_error"
+    SERVER_ERROR = "server_error"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    INVALID_ANSWER = "invalid_answer"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether nobody knows the load."""
+        return self not in (LoadReason.GAP, LoadReason.COUNTER_RESET)
+
+
+class LoadError(PlatformError):
+    """The load could not be asked for; ``reason`` is the kind of fault, the message its words."""
+
+    def __init__(self, message: str, reason: LoadReason = LoadReason.UNKNOWN) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RefusedError(PlatformError):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ipa_seldon.errors import LoadReason
+
 
 @dataclass(frozen=True)
 class Allocation:
@@ -86,6 +88,20 @@ class Backlog(NamedTuple):
     budgets: tuple[float, ...] = ()
 
 
+class LoadFault(NamedTuple):
+    """What the source of a load says is the matter with it, in one line of ``words``."""
+
+    reason: LoadReason
+    words: str
+
+
+class Measured(NamedTuple):
+    """``arrivals`` as in Observation, and what is the matter with them; None: nothing."""
+
+    arrivals: Sequence[float]
+    fault: LoadFault | None = None
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the platform reports at ``time`` (seconds since the epoch).
@@ -94,7 +110,8 @@ class Observation:
     ``time``; NaN marks a second nobody measured. ``plan`` is what really runs, empty before the first plan.
     Where the platform knows them: ``remaining_slo``, the remaining budget (seconds) of every request that waits for a
     batch; ``budgets``, what requests had left when they arrived, of those of the last BUDGET_SECONDS; ``ready``, stage
-    -> replicas of its plan that serve already, of stages of which some are still starting.
+    -> replicas of its plan that serve already, of stages of which some are still starting. ``fault``: what the source
+    of the load says is the matter with it.
     """
 
     time: float
@@ -103,6 +120,19 @@ class Observation:
     remaining_slo: tuple[float, ...] = ()
     budgets: tuple[float, ...] = ()
     ready: Mapping[str, int] = field(default_factory=dict)
+    fault: LoadFault | None = None
+
+
+@dataclass(frozen=True)
+class LoadHealth:
+    """What a round made of its load. ``reason`` None: nothing is the matter with it; ``failures``: for how many rounds
+    in a row it has not been known; ``fallback``: whether they were so many that the fallback is in force.
+    """
+
+    reason: LoadReason | None = None
+    words: str = ""
+    failures: int = 0
+    fallback: bool = False
 
 
 class Outcome(StrEnum):
@@ -113,6 +143,7 @@ class Outcome(StrEnum):
     HELD = "held"
     DEGRADED = "degraded"
     NO_DATA = "no_data"
+    FALLBACK = "fallback"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -154,7 +185,8 @@ class Proposal:
 class Decision:
     """One round of the loop. ``rate`` is the forecast (requests/s) the plan was made for; ``proposal`` is None where
     none could be made; ``seconds`` is what forecasting and solving took, ``solver_seconds`` the solving alone,
-    ``apply_seconds`` what the platform took.
+    ``apply_seconds`` what the platform took. A fallback has no ``rate``, and a ``proposal`` only where what runs is to
+    be replaced.
     """
 
     observation: Observation
@@ -165,11 +197,12 @@ class Decision:
     seconds: float = 0.0
     apply_seconds: float = 0.0
     solver_seconds: float = 0.0
+    load: LoadHealth = LoadHealth()
 
 
 def took_effect(decision: Decision) -> bool:
     """Whether the proposed plan was put in place."""
-    return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED)
+    return decision.outcome in (Outcome.APPLIED, Outcome.DEGRADED, Outcome.FALLBACK)
 
 
 def plan_in_force(decision: Decision) -> Plan:

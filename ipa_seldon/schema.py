@@ -10,10 +10,12 @@ from pydantic import Field, model_validator
 from ipa_seldon import __version__
 from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
 from ipa_seldon.plan import Plan
+from ipa_seldon.prometheus.access import has_password
 from ipa_seldon.queueing import Queueing
 from ipa_seldon.schema_decisions import (
     BaselinesSpec,
     DampingSpec,
+    FallbackSpec,
     ForecasterSpec,
     InfAdapterSpec,
     LimitsSpec,
@@ -70,6 +72,36 @@ class StageSpec(Document):
         return self
 
 
+class PrometheusSpec(Document):
+    """The Prometheus to ask, where neither the command line nor the environment (PROMETHEUS_URL,
+    PROMETHEUS_CA_CERT_PATH, PROMETHEUS_TLS_INSECURE_SKIP_VERIFY) says otherwise. After ``timeout`` a question has no
+    answer, however much of it has come. Token and password come from the environment alone.
+    """
+
+    url: str | None = None
+    ca_cert_path: str | None = None
+    tls_insecure_skip_verify: bool = False
+    timeout: Duration = 5.0
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        if self.url is not None and (has_password(self.url) or not self.url.startswith(("http://", "https://"))):
+            # What was written is not repeated: it may be a password.
+            raise ValueError("url: accepted: http://HOST:PORT or https://HOST:PORT, without a user or a password")
+        return self
+
+
+class LoadSpec(Document):
+    """Whose counters are the load: those of Seldon Core's ``executor``, of the ipa-seldon ``gateway`` that clients come
+    through, or of the ``triton`` of the pipeline's first stage. ``window``: in which two scrapes are looked for; three
+    scrape intervals outlast one that fails.
+    """
+
+    source: Literal["executor", "gateway", "triton"] = "executor"
+    window: Duration = 15.0
+    prometheus: PrometheusSpec = PrometheusSpec()
+
+
 class SeldonSpec(Document):
     """How the pipeline runs on Kubernetes under Seldon Core, in the SeldonDeployment of its name.
 
@@ -78,9 +110,9 @@ class SeldonSpec(Document):
     taken back, and one under which the share of requests that miss the SLO has risen by more than ``tolerance`` when
     ``probation`` ends. Cores that a pod does not get in place are waited for ``resize_patience``, where waiting helps;
     then the plan is taken back (``resize_fallback: revert``), or its load carried by more replicas of the cores that
-    the stage had (``replica``, within the limits). ``arrivals``: PromQL for requests/s, one series, in place of the
-    executor's own count. ``gateway``: the URL of the ipa-seldon gateway that clients come through, which then tells
-    load, missed SLOs and deadlines in place of Prometheus.
+    the stage had (``replica``, within the limits). ``load``: where the load comes from; ``arrivals``: PromQL for
+    requests/s, one series, in place of the executor's own count. ``gateway``: the URL of the ipa-seldon gateway that
+    clients come through, which then tells load, missed SLOs and deadlines in place of Prometheus.
     """
 
     model_uri: Annotated[
@@ -100,6 +132,7 @@ class SeldonSpec(Document):
     resize_fallback: Literal["revert", "replica"] = "revert"
     probation: Duration = 60.0
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
+    load: LoadSpec = LoadSpec()
     arrivals: str | None = None
     gateway: Annotated[str, Field(pattern=r"^https?://.+$")] | None = None
 
@@ -107,6 +140,10 @@ class SeldonSpec(Document):
     def _one_count(self) -> Self:
         if self.arrivals is not None and self.gateway is not None:
             raise ValueError(f"arrivals: {self.arrivals!r}: accepted: null with a gateway, which counts itself")
+        if self.load.source != "executor" and (self.arrivals or self.gateway):
+            raise ValueError(
+                f"load.source: {self.load.source!r}: accepted: executor, where arrivals or gateway is given"
+            )
         return self
 
 
@@ -129,6 +166,7 @@ class PipelineSpec(Document):
     forecaster: ForecasterSpec = ForecasterSpec()
     interval: Duration = 10.0
     damping: DampingSpec = DampingSpec()
+    fallback: FallbackSpec = FallbackSpec()
     allocation: Literal["base", "variable"] = "base"
     queueing: Annotated[
         Queueing, Field(description="How waits are reckoned: (b - 1) / load, as published, or calibrated tails.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ipa_seldon.algorithms import Peak
+from ipa_seldon.fallback import Behavior
 from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Weight
 from ipa_seldon.programs import AccuracyMeasure
 
@@ -95,6 +96,29 @@ class DampingSpec(Document):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     cooldown: Delay = 0.0
     gain: Weight = 0.0
+
+
+class FallbackSpec(Document):
+    """What is done while the load is not known, in the words of KEDA's fallback. Less than ``failureThreshold`` rounds
+    in a row: what runs is held. From then on, by ``behavior``: it is kept (``currentReplicas``), kept where it carries
+    ``rate`` requests/s within the SLO and else replaced by the plan for these (``currentReplicasIfHigher``), or
+    replaced by that plan in any case (``static``), unless that carries less than what runs: without a load nothing is
+    scaled down. A load whose newest measured second is older than ``staleIntervals`` times the ``interval`` is not
+    known.
+    """
+
+    failure_threshold: Annotated[int, Field(ge=1, alias="failureThreshold")] = 3
+    behavior: Behavior = "currentReplicas"
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    stale_intervals: Annotated[float, Field(gt=0, allow_inf_nan=False, alias="staleIntervals")] = 3.0
+
+    @model_validator(mode="after")
+    def _rate_where_one_counts(self) -> Self:
+        if self.behavior == "currentReplicas" and self.rate is not None:
+            raise ValueError(f"rate: {self.rate}: accepted: only with static or currentReplicasIfHigher")
+        if self.behavior != "currentReplicas" and self.rate is None:
+            raise ValueError(f"rate: missing; behavior: {self.behavior} needs it")
+        return self
 
 
 class LimitsSpec(Document):

@@ -17,9 +17,17 @@ LIMITS = {
 }
 NOTHING_CHANGED = {
     Outcome.FAILED: "failed, what ran keeps running",
-    Outcome.NO_DATA: "no load measured yet, nothing changed",
+    Outcome.NO_DATA: "no load is known, what ran keeps running",
+    Outcome.FALLBACK: "fallback, what ran keeps running",
     Outcome.REFUSED: "refused, what runs keeps running",
 }
+PLANNED = {
+    Outcome.APPLIED: "",
+    Outcome.UNCHANGED: "",
+    Outcome.DEGRADED: "degraded, ",
+    Outcome.FALLBACK: "fallback, ",
+}
+"""How what is said begins of a round whose plan is in force."""
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -64,7 +72,7 @@ def plan_words(plan: Plan) -> str:
 def binding_words(decision: Decision) -> str:
     """What kept a better plan out, or why there is none."""
     if decision.error or decision.proposal is None:
-        return decision.error
+        return decision.error or decision.load.words
     binding = str(decision.proposal.why.get("binding") or "")
     limit = LIMITS.get(binding, f"limited by {binding}" if binding else "")
     return "; ".join(part for part in (decision.proposal.reason, limit) if part)
@@ -78,11 +86,9 @@ def decision_words(decision: Decision) -> str:
 def action_words(decision: Decision) -> str:
     """What a decision changed, or that what ran goes on."""
     proposal, before = decision.proposal, decision.observation.plan
-    if decision.outcome in NOTHING_CHANGED:
-        return NOTHING_CHANGED[decision.outcome]
-    if proposal is None or decision.outcome is Outcome.HELD:
-        return "held, what ran keeps running"
-    prefix = "degraded, " if decision.outcome is Outcome.DEGRADED else ""
+    if proposal is None or decision.outcome not in PLANNED:
+        return NOTHING_CHANGED.get(decision.outcome, "held, what ran keeps running")
+    prefix = PLANNED[decision.outcome]
     if not before:
         return f"{prefix}first plan: {plan_words(proposal.plan)}"
     if not is_switch(decision):

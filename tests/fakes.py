@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.plan import Allocation, Observation, Plan
+from ipa_seldon.plan import Allocation, LoadFault, Observation, Plan
 
 
 class MemoryPlatform:
@@ -17,11 +17,12 @@ class MemoryPlatform:
         self.applied: list[Plan] = []
         self.observe_fails = self.apply_fails = False
         self.fault = "out of reach"
+        self.missing: LoadFault | None = None
 
     def observe(self, now: float) -> Observation:
         if self.observe_fails:
             raise PlatformError(self.fault)
-        return Observation(now, self.arrivals, self.plan)
+        return Observation(now, () if self.missing else self.arrivals, self.plan, fault=self.missing)
 
     def apply(self, plan: Plan) -> None:
         if self.apply_fails:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,20 +22,23 @@ STOP_TIMEOUT = 10
 
 
 class PrometheusServer:
-    """Scrapes ``targets`` (``host:port``, at /metrics) every ``scrape_interval`` seconds; a context manager.
+    """Scrapes ``targets`` (``host:port``, at /metrics), which get ``labels``, every ``scrape_interval`` seconds; a
+    context manager.
 
     Its files are in ``directory``; what is in ``directory/data`` when it starts, as written by ``backfill``, it has
     measured before. The test is skipped where Prometheus is not installed, and fails there in CI.
     """
 
-    def __init__(self, targets: list[str], scrape_interval: float, directory: Path) -> None:
+    def __init__(
+        self, targets: list[str], scrape_interval: float, directory: Path, labels: Mapping[str, str] | None = None
+    ) -> None:
         self._directory = directory
         self._data = directory / "data"
         self._log = directory / "prometheus.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         interval = f"{1000 * scrape_interval:.0f}ms"
-        job = {"job_name": "executors", "static_configs": [{"targets": targets}]}
+        job = {"job_name": "executors", "static_configs": [{"targets": targets, "labels": dict(labels or {})}]}
         settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": [job]}
         directory.mkdir(parents=True, exist_ok=True)
         self._data.mkdir(exist_ok=True)

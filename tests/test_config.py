@@ -277,8 +277,49 @@ def test_an_algorithm_may_go_by_deadlines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fallback", "line"),
+    [
+        ({"behavior": "static"}, r"fallback\.rate: missing; behavior: static needs it"),
+        ({"behavior": "currentReplicasIfHigher"}, r"fallback\.rate: missing; behavior: currentReplicasIfHigher needs"),
+        ({"rate": 5}, r"fallback\.rate: 5\.0: accepted: only with static or currentReplicasIfHigher"),
+        (
+            {"behavior": "currentReplicasIfLower", "rate": 5},
+            r"behavior: 'currentReplicasIfLower': accepted: 'curr",
+        ),
+        ({"failureThreshold": 0}, r"fallback\.failureThreshold: 0: "),
+        ({"replicas": 3}, r"fallback\.replicas: unknown key; accepted: failureThreshold, behavior, rate, staleInt"),
+        ({"behavior": "static", "rate": "inf"}, r"fallback\.rate: 'inf': "),
+    ],
+)
+def test_a_fallback_has_a_rate_where_one_counts(tmp_path: Path, fallback: dict[str, Any], line: str) -> None:
+    """One line names the key and what it may be."""
+    with pytest.raises(ConfigError, match=line):
+        read_config(write(tmp_path, changed("spec.fallback", fallback)))
+
+
+def test_a_fallback_by_default(tmp_path: Path) -> None:
+    """What runs is kept from the third round without a load on; a stated one reads as it is written."""
+    spec = read_config(write(tmp_path, document())).spec.fallback
+    assert (spec.failure_threshold, spec.behavior, spec.rate, spec.stale_intervals) == (3, "currentReplicas", None, 3)
+    stated = {"failureThreshold": 5, "behavior": "static", "rate": 20.0, "staleIntervals": 2.0}
+    spec = read_config(write(tmp_path, changed("spec.fallback", stated))).spec.fallback
+    assert spec.model_dump(by_alias=True) == stated
+
+
+@pytest.mark.parametrize(
     ("seldon", "line"),
     [
+        (
+            {"gateway": "http://g:8080", "load": {"source": "triton"}},
+            r"seldon\.load\.source: 'triton': accepted: executor, where arrivals or gateway is given",
+        ),
+        (
+            {"load": {"source": "nobody"}},
+            r"load\.source: 'nobody': accepted: 'executor', 'gateway' or 'triton'",
+        ),
+        ({"load": {"prometheus": {"url": "http://me:word@there"}}}, r"prometheus\.url: accepted: http://HOST:PORT or "),
+        ({"load": {"prometheus": {"url": "me:word@there"}}}, r"spec\.seldon\.load\.prometheus\.url: accepted: http:"),
+        ({"load": {"prometheus": {"bearer_token": "x"}}}, r"bearer_token: unknown key; accepted: url, ca_cert_path, "),
         ({"gateway": "gateway:8080"}, r"seldon\.gateway: 'gateway:8080': "),
         (
             {"gateway": "http://g:8080", "arrivals": "sum(x)"},
@@ -286,8 +327,10 @@ def test_an_algorithm_may_go_by_deadlines(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_load_is_counted_in_one_place(tmp_path: Path, seldon: dict[str, str], line: str) -> None:
-    """A gateway by its URL, and no query beside it: one line names the key and what it may be."""
+def test_a_load_is_counted_in_one_place(tmp_path: Path, seldon: dict[str, Any], line: str) -> None:
+    """A gateway by its URL, and neither a query nor a source beside it; a Prometheus without secrets: one line names
+    the key and what it may be.
+    """
     with pytest.raises(ConfigError, match=line):
         read_config(write(tmp_path, changed("spec.seldon", {"model_uri": "gs://bucket/video", **seldon})))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.plan import Decision, Outcome
+from ipa_seldon.errors import LoadReason
+from ipa_seldon.plan import Decision, LoadHealth, Outcome
 from ipa_seldon.words import decision_words
 from tests.telemetry.rounds import Rounds, toy
 
@@ -31,12 +32,21 @@ def test_what_changed_and_why_is_told(decisions: list[Decision]) -> None:
     assert decision_words(told).endswith(" in 400 ms — no limit in the way")
 
 
+def test_a_load_that_is_missing_is_told(decisions: list[Decision]) -> None:
+    """Why nothing is decided; and a floor that is, with the reason for it."""
+    load = LoadHealth(LoadReason.TIMEOUT, "no answer within 5 s", 3, True)
+    kept = replace(decisions[2], proposal=None, outcome=Outcome.FALLBACK, load=load)
+    assert decision_words(kept) == "fallback, what ran keeps running — no answer within 5 s"
+    assert decision_words(replace(decisions[2], outcome=Outcome.FALLBACK)).startswith("fallback, double: light ×1 b1 →")
+
+
 @pytest.mark.parametrize(
     ("outcome", "error", "words"),
     [
         (Outcome.FAILED, "no server", "failed, what ran keeps running — no server"),
         (Outcome.REFUSED, "Paused: night shift", "refused, what runs keeps running — Paused: night shift"),
-        (Outcome.NO_DATA, "", "no load measured yet, nothing changed"),
+        (Outcome.NO_DATA, "", "no load is known, what ran keeps running"),
+        (Outcome.FALLBACK, "", "fallback, what ran keeps running"),
         (Outcome.HELD, "", "held, what ran keeps running"),
     ],
 )

@@ -13,20 +13,18 @@ from pathlib import Path
 from uuid import uuid4
 
 from ipa_seldon.adapter.app import create_app
-from ipa_seldon.adapter.load import ExecutorLoad, GatewayLoad
+from ipa_seldon.adapter.load import build_load
 from ipa_seldon.adapter.loop import PipelineLoop
 from ipa_seldon.adapter.service import Service
 from ipa_seldon.adapter.sources import Source, config_maps, files
 from ipa_seldon.asgi import listen, serve_process
-from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, history_seconds, seldon_platform, seldon_spec
+from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, seldon_platform, seldon_spec
 from ipa_seldon.cluster.api import Call, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
 from ipa_seldon.config import Config, with_algorithm
 from ipa_seldon.controller import Listener
-from ipa_seldon.gateway.client import GatewayClient
 from ipa_seldon.plan import Decision, Outcome
-from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.telemetry.audit import AuditLog
 from ipa_seldon.telemetry.history import History
 from ipa_seldon.telemetry.metrics import AdapterMetrics
@@ -37,13 +35,13 @@ LEASE = "ipa-seldon-adapter"
 @dataclass(frozen=True)
 class AdapterSettings:
     """What the operator of an adapter chooses. Without ``paths`` the pipelines are those of the namespace's ConfigMaps;
-    ``namespace`` None is the context's own; ``mode``, ``algorithm`` and ``solver`` override the files'; ``audit`` is a
-    directory of audit logs.
+    ``namespace`` None is the context's own; ``prometheus`` is a URL, None: the environment's or the files'; ``mode``,
+    ``algorithm`` and ``solver`` override the files'; ``audit`` is a directory of audit logs.
     """
 
     paths: tuple[Path, ...]
     namespace: str | None
-    prometheus: str
+    prometheus: str | None = None
     mode: str | None = None
     algorithm: str | None = None
     solver: str | None = None
@@ -59,31 +57,33 @@ class Adapter:
         self._logs = ExitStack()
         self._told: dict[str, str] = {}
         named = files(settings.paths) if settings.paths else None
+        for source in named() if named else ():
+            build_load(source.read(), settings.namespace, settings.prometheus)  # only to refuse it before anything acts
         reading = connect(settings.namespace, self._count)
         self.metrics = AdapterMetrics(reading.namespace)
         self.lease = Lease(reading, LEASE, f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}")
         self.cluster: Cluster = connect(settings.namespace, self._count, lambda: self.lease.held)
         self.sources: Callable[[], list[Source]] = named or config_maps(self.cluster)
-        self._prometheus = Prometheus(settings.prometheus)
 
     def loop(self, source: Source) -> PipelineLoop | None:
         """The loop of one pipeline, None when its mode is off; ConfigError when its file cannot be used."""
         config = self._config(source)
         if seldon_spec(config).mode == "off":
             return None
-        load = self._load(config)
+        load = build_load(config, self.cluster.namespace, self._settings.prometheus)
         platform = seldon_platform(config, self.cluster, load, self._say)
         history = History(config, time.time())
         listeners: list[Listener] = [
             history,
             self.metrics.listener(config.name, load.violations),
             lambda decision: self._tell(config.name, decision),
+            lambda decision: platform.tell_load(decision.load),
         ]
         if self._settings.audit is not None:
             path = self._settings.audit / f"{config.name}.jsonl"
             listeners.append(self._logs.enter_context(AuditLog(path, config)))
         decider = build_seldon_algorithm(config, solver=self._settings.solver)
-        controller = build_controller(config, platform, decider, listeners)
+        controller = build_controller(config, platform, decider, listeners, self._settings.solver)
         return PipelineLoop(controller, platform, history, self.lease, self.metrics, self._say)
 
     def close(self) -> None:
@@ -99,22 +99,17 @@ class Adapter:
         spec = config.spec.model_copy(update={"seldon": seldon})
         return replace(config, document=config.document.model_copy(update={"spec": spec}))
 
-    def _load(self, config: Config) -> ExecutorLoad | GatewayLoad:
-        spec = seldon_spec(config)
-        if spec.gateway is not None:
-            return GatewayLoad(GatewayClient(spec.gateway), history_seconds(config))
-        executor = Executor(config.name, spec.predictor, self.cluster.namespace)
-        return ExecutorLoad(self._prometheus, executor, config.spec.slo.latency, history_seconds(config), spec.arrivals)
-
     def _count(self, call: Call) -> None:
         self.metrics.called(call.verb, call.resource, call.code)
 
     def _tell(self, pipeline: str, decision: Decision) -> None:
         """Say what keeps a decision from being made or applied, when that changes."""
-        words = "no load is measured" if decision.outcome is Outcome.NO_DATA else decision.error
-        if words and words != self._told.get(pipeline):
+        words, kind = decision.error, decision.error
+        if decision.outcome is Outcome.NO_DATA and decision.load.reason is not None:
+            words, kind = f"{decision.load.reason}: {decision.load.words}", str(decision.load.reason)
+        if words and kind != self._told.get(pipeline):
             self._say(f"{pipeline}: {decision.outcome}: {words}")
-        self._told[pipeline] = words
+        self._told[pipeline] = kind
 
 
 def run_adapter(settings: AdapterSettings, port: int, say: Callable[[str], None]) -> None:

@@ -27,7 +27,10 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     help="Pipeline file; several, or none: then all that the namespace's ConfigMaps hold.",
 )
 @click.option("--namespace", help="The namespace; by default the context's, or the pod's own.")
-@click.option("--prometheus", help="The URL of the Prometheus that scrapes the executors.")
+@click.option(
+    "--prometheus",
+    help="The URL of the Prometheus that knows the load.  [default: PROMETHEUS_URL, or the file's]",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(paths: tuple[Path, ...], namespace: str | None, prometheus: str | None, output: str) -> int:
     """Check live what adapting pipelines on a cluster needs, and say what to do about each finding.

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 @click.option("--algorithm", help="Overrides the file's algorithm.")
 @click.option("--solver", help="Overrides the file's solver.")
 @click.option("--namespace", help="With --platform seldon: the namespace; by default the context's, or the pod's own.")
-@click.option("--prometheus", help="With --platform seldon: the URL of the Prometheus that scrapes the executors.")
+@click.option(
+    "--prometheus",
+    help="With --platform seldon: URL of the Prometheus that knows the load.  [default: PROMETHEUS_URL, or the file's]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["active", "recommend", "off"]),
@@ -76,8 +79,6 @@ def run(
         return
     if status_port is not None:
         raise click.UsageError("--status-port: accepted: only with --platform local; else the page is at --port")
-    if not prometheus:
-        raise click.UsageError("--prometheus: missing; --platform seldon needs the URL of a Prometheus")
     from ipa_seldon.adapter.run import AdapterSettings, run_adapter
 
     settings = AdapterSettings(paths, namespace, prometheus, mode, algorithm, solver, audit)

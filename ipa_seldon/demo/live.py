@@ -20,7 +20,7 @@ from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, plan_in_fo
 from ipa_seldon.telemetry.status import RECENT, present_load
 from ipa_seldon.words import ABSENT, decision_words, duration, figure, share, stage_words
 
-TROUBLE = (Outcome.DEGRADED, Outcome.FAILED)
+TROUBLE = (Outcome.DEGRADED, Outcome.FALLBACK, Outcome.FAILED)
 
 
 @dataclass(frozen=True)

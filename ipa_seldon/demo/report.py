@@ -155,7 +155,7 @@ def _decision(run: RunResult, decision: Decision) -> dict[str, Any]:
         "seconds": duration(decision.seconds),
         "apply": duration(decision.apply_seconds) if decision.apply_seconds else ABSENT,
         "kind": "trouble"
-        if decision.outcome in (Outcome.DEGRADED, Outcome.FAILED)
+        if decision.outcome in (Outcome.DEGRADED, Outcome.FALLBACK, Outcome.FAILED)
         else "switch"
         if is_switch(decision)
         else "",

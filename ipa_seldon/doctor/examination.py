@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ipa_seldon.adapter.load import prometheus_of
 from ipa_seldon.adapter.sources import Source, config_maps
 from ipa_seldon.bootstrap import seldon_spec
 from ipa_seldon.cluster.api import Cluster
@@ -15,7 +16,9 @@ from ipa_seldon.doctor import load, machine, server, solvers
 from ipa_seldon.doctor.findings import Finding, Status, attempt, failed, ok, warn
 from ipa_seldon.doctor.pipelines import RENDER, Subject, alone, attached, changeable, deployed, planned
 from ipa_seldon.doctor.pods import pods
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.prometheus import Prometheus
+from ipa_seldon.prometheus.access import resolve
 
 OF_CLUSTER = {"seldon": server.definition, "permissions": server.permissions}
 OF_PIPELINE: dict[str, Callable[[Subject], Finding]] = {
@@ -31,16 +34,19 @@ OF_MACHINE = {"quota": machine.cores, "solver": solvers.auto, "highs": solvers.h
 
 @dataclass(frozen=True)
 class _Reached:
-    """What answers; ``namespace`` is the one that is looked into, None: not known."""
+    """What answers. ``prometheus`` None: the one that all are to ask does not; ``own``: each file names its own.
+    ``namespace`` is the one that is looked into, None: not known.
+    """
 
     cluster: Cluster | None
     prometheus: Prometheus | None
+    own: bool
     namespace: str | None
 
 
 def examine(paths: Sequence[Path], namespace: str | None, prometheus: str | None) -> Iterator[Finding]:
     """The findings, as they come. Without ``paths`` of pipeline files those of the namespace's ConfigMaps are looked
-    at; ``namespace`` is by default the context's; ``prometheus`` is a URL.
+    at; ``namespace`` is by default the context's; ``prometheus`` is a URL, by default the environment's or each file's.
     """
     cluster, finding = server.reach(namespace)
     yield finding
@@ -48,17 +54,22 @@ def examine(paths: Sequence[Path], namespace: str | None, prometheus: str | None
         yield from (attempt(check, partial(find, cluster)) for check, find in OF_CLUSTER.items())
     measured, finding = _prometheus(prometheus)
     yield finding
-    yield from _pipelines(_Reached(cluster, measured, cluster.namespace if cluster else namespace), paths)
+    own = finding.status is Status.WARN
+    yield from _pipelines(_Reached(cluster, measured, own, cluster.namespace if cluster else namespace), paths)
     yield from (attempt(check, find) for check, find in OF_MACHINE.items())
 
 
 def _prometheus(url: str | None) -> tuple[Prometheus | None, Finding]:
     """As of server.reach."""
-    if url is None:
+    try:
+        named = resolve(url)
+    except ConfigError as error:
+        return None, failed("prometheus", error)
+    if named is None:
         return None, warn(
             "prometheus", "not looked at: no URL was given", "give --prometheus the URL that the adapter is given"
         )
-    prometheus = Prometheus(url)
+    prometheus = Prometheus(named[0], access=named[1])
     finding = attempt("prometheus", lambda: load.reachable(prometheus))
     return (None if finding.status is Status.FAIL else prometheus), finding
 
@@ -101,6 +112,7 @@ def _on_cluster(cluster: Cluster | None, config: Config) -> Iterator[Finding]:
 
 
 def _measured(reached: _Reached, config: Config) -> Iterator[Finding]:
-    if reached.prometheus is not None:
+    prometheus = prometheus_of(config, None) if reached.own else reached.prometheus
+    if prometheus is not None:
         for check, find in OF_LOAD.items():
-            yield attempt(check, partial(find, reached.prometheus, config, reached.namespace))
+            yield attempt(check, partial(find, prometheus, config, reached.namespace))

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from math import isfinite
 
+from ipa_seldon.adapter.load import counters_of, load_query
 from ipa_seldon.bootstrap import seldon_spec
 from ipa_seldon.config import Config
 from ipa_seldon.doctor.findings import Finding, fail, ok, warn
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.prometheus import WINDOW, Executor, Prometheus
+from ipa_seldon.prometheus import Prometheus
+from ipa_seldon.prometheus.queries import Counters
 
 HISTORY = 3600
 """Seconds that are looked back."""
@@ -20,7 +22,7 @@ SELDOM = 300.0
 """Seconds between two scrapes that still tell a load, were the window as wide."""
 _SCRAPE = "kubectl apply -k manifests/monitoring"
 _FORWARD = (
-    "give --prometheus the URL of the Prometheus that scrapes the executors; from outside the cluster: "
+    "give --prometheus the URL of the Prometheus that knows the load; from outside the cluster: "
     "kubectl -n monitoring port-forward svc/prometheus-operated 9090, and http://localhost:9090"
 )
 
@@ -39,9 +41,9 @@ def reachable(prometheus: Prometheus) -> Finding:
 def load(prometheus: Prometheus, config: Config, namespace: str | None) -> Finding:
     """Whether there is a load of the pipeline to be read."""
     spec, now = seldon_spec(config), time.time()
-    executor = Executor(config.name, spec.predictor, namespace)
+    query = load_query(config, namespace)
     try:
-        rates = prometheus.arrivals(spec.arrivals or executor.arrivals_query(), HISTORY, now)
+        rates = prometheus.arrivals(query, HISTORY, now)
     except PlatformError as error:
         if spec.arrivals is None:
             raise
@@ -50,31 +52,42 @@ def load(prometheus: Prometheus, config: Config, namespace: str | None) -> Findi
     if ages and ages[0] <= RECENT:
         return ok("load", f"{rates[-1 - ages[0]]:g} requests/s, as of {ages[0]} s ago")
     if not ages and spec.arrivals is None:
-        return next(_near_misses(prometheus, executor, now), None) or fail(
+        return next(_near_misses(prometheus, config, namespace, now), None) or fail(
             "load",
-            f"no series at all in the last hour: {executor.arrivals_query()}",
-            f"have the executors scraped every 5 s: {_SCRAPE}; then send a request: there is none before the first",
+            f"no series at all in the last hour: {query}",
+            f"have {_who(config)} scraped every 5 s: {_SCRAPE}; then send a request: there is none before the first",
         )
     if not ages:
         return fail("load", f"no series at all in the last hour: {spec.arrivals}", "correct spec.seldon.arrivals")
     return fail(
         "load",
         f"stale: the last data is {ages[0]} s old",
-        "in Prometheus, under Status, Targets, the executor's pod must be up; is it scraped every 5 s?",
+        f"in Prometheus, under Status, Targets, {_who(config)} must be up; is each scraped every 5 s?",
     )
 
 
-def _near_misses(prometheus: Prometheus, executor: Executor, now: float) -> Iterator[Finding]:
+def _who(config: Config) -> str:
+    """Those who count the pipeline's requests."""
+    source = seldon_spec(config).load.source
+    return {"executor": "the executors", "gateway": "its gateway", "triton": "the Tritons of its first stage"}[source]
+
+
+def _near_misses(prometheus: Prometheus, config: Config, namespace: str | None, now: float) -> Iterator[Finding]:
     """Why series that there are do not answer the query."""
-    anywhere = Executor(executor.graph, executor.predictor)
-    for other, words, remedy in (
-        (executor, f"no two scrapes within {WINDOW:g} s", f"have the executors scraped every 5 s: {_SCRAPE}"),
+    window = seldon_spec(config).load.window
+    others: tuple[tuple[Counters, str, str], ...] = (
         (
-            anywhere,
-            f"its series have no label namespace={executor.namespace!r}",
+            counters_of(config, namespace),
+            f"no two scrapes within {window:g} s",
+            f"have {_who(config)} scraped every 5 s: {_SCRAPE}",
+        ),
+        (
+            counters_of(config, None),
+            f"its series have no label namespace={namespace!r}",
             "have Prometheus give its targets that label, or state spec.seldon.arrivals",
         ),
-    ):
+    )
+    for other, words, remedy in others:
         if any(map(isfinite, prometheus.arrivals(other.arrivals_query(SELDOM), RECENT, now))):
             yield fail("load", words, remedy)
 

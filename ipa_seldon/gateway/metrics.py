@@ -11,6 +11,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1
 PIPELINE = ("pipeline",)
 STAGE = (*PIPELINE, "stage")
 
+ARRIVALS = Metric("ipa_gateway_arrivals_total", "Requests that arrived.", PIPELINE)
 REQUESTS = Metric(
     "ipa_gateway_requests_total",
     "Answered requests: completed, late, dropped or failed; late and dropped ones violated the SLO.",
@@ -41,7 +42,7 @@ VERSIONS = Metric(
     (*STAGE, "version"),
     "one per version that answered",
 )
-OF_GATEWAY = (REQUESTS, LATENCY, IN_FLIGHT, UNSYNCHRONISED, STAGE_LATENCY, DROPS, VERSIONS)
+OF_GATEWAY = (ARRIVALS, REQUESTS, LATENCY, IN_FLIGHT, UNSYNCHRONISED, STAGE_LATENCY, DROPS, VERSIONS)
 
 
 class GatewayMetrics:
@@ -50,6 +51,7 @@ class GatewayMetrics:
     def __init__(self, pipeline: str, stages: tuple[str, ...]) -> None:
         self._pipeline = pipeline
         registry = self._registry = CollectorRegistry()
+        self._arrivals = ARRIVALS.counter(registry).labels(pipeline)
         self._requests = REQUESTS.counter(registry)
         self._latency = LATENCY.histogram(registry).labels(pipeline)
         self._in_flight = IN_FLIGHT.gauge(registry).labels(pipeline)
@@ -61,6 +63,7 @@ class GatewayMetrics:
 
     def arrived(self) -> None:
         """A request arrived."""
+        self._arrivals.inc()
         self._in_flight.inc()
 
     def unsynchronised(self) -> None:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ipa_seldon.errors import PlatformError
+from ipa_seldon.errors import LoadError, PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Backlog, Observation, Plan
+from ipa_seldon.plan import Allocation, Backlog, LoadFault, Observation, Plan
 from ipa_seldon.platforms.cpu_quota import CpuQuota, limit
 from ipa_seldon.platforms.stage_models import StageModels, in_parallel
 from ipa_seldon.platforms.transition import Models, models_of, transition
@@ -123,7 +123,11 @@ class LocalPlatform:
             running = {stage: self._running(stage, loaded) for stage, loaded in self._models.loaded().items()}
         asked = self._dispatcher if self._pipeline.by_deadline else None
         plan = {stage: ran for stage, ran in running.items() if ran}
-        return Observation(now, tuple(self._arrivals(now)), plan, *(asked.backlog() if asked else Backlog()))
+        try:
+            arrivals, backlog = tuple(self._arrivals(now)), asked.backlog() if asked else Backlog()
+        except LoadError as error:
+            return Observation(now, (), plan, fault=LoadFault(error.reason, str(error)))
+        return Observation(now, arrivals, plan, *backlog)
 
     def apply(self, plan: Plan) -> None:
         """Change the stages whose allocations differ from what runs, side by side; return when all serve as planned.

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from ipa_seldon.config import Config, make_config, parse_document
-from ipa_seldon.errors import ConfigError
+from ipa_seldon.errors import ConfigError, LoadReason
 from ipa_seldon.plan import (
     Decision,
+    LoadFault,
+    LoadHealth,
     Observation,
     Outcome,
     Proposal,
@@ -83,6 +86,8 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "remaining_slo": list(observation.remaining_slo),
         "budgets": list(observation.budgets),
         "ready": dict(observation.ready),
+        "load_fault": observation.fault and observation.fault._asdict(),
+        "load": asdict(decision.load),
         "plan_before": plan_to_json(observation.plan),
         "cost_before": allocated_cores(observation.plan),
         "forecast_rate": decision.rate,
@@ -118,6 +123,7 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         remaining_slo=tuple(record["remaining_slo"]),
         budgets=tuple(record.get("budgets", ())),  # older logs have none
         ready=record.get("ready", {}),
+        fault=_fault(record.get("load_fault")),
     )
     proposal = None
     if "proposal" in record:
@@ -136,7 +142,17 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         record["decision_seconds"],
         record["apply_seconds"],
         record.get("solver_seconds", 0.0),  # older logs have none
+        _health(record.get("load") or {}),
     )
+
+
+def _fault(record: Mapping[str, Any] | None) -> LoadFault | None:
+    return LoadFault(LoadReason(record["reason"]), record["words"]) if record else None
+
+
+def _health(record: Mapping[str, Any]) -> LoadHealth:
+    reason = record.get("reason")
+    return LoadHealth(**{**record, "reason": reason and LoadReason(reason)})
 
 
 def read_audit_log(path: Path) -> tuple[Config, str, list[Decision]]:

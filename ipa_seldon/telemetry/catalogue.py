@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipa_seldon.metric import Metric
 from ipa_seldon.plan import Outcome
-from ipa_seldon.telemetry.reasons import COMPONENTS, CONSTRAINTS, DIRECTIONS, OTHER, REASONS, REFUSALS
+from ipa_seldon.telemetry.reasons import COMPONENTS, CONSTRAINTS, DIRECTIONS, LOAD_REASONS, OTHER, REASONS, REFUSALS
 
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Upper bounds of a decision's buckets."""
@@ -126,7 +126,10 @@ FALLBACK = Metric(
     "ipa_fallback_active",
     "1 while the fallback is in force because the load is not measured.",
     PIPELINE,
-    "with a source of load that has a fallback",
+    "once a round has ended",
+)
+LOAD_FAULTS = Metric(
+    "ipa_load_faults_total", "Rounds with whose load something was the matter, by what.", (*PIPELINE, "reason")
 )
 
 CURRENT = {"replicas": CURRENT_REPLICAS, "cores": CURRENT_CORES, "batch": CURRENT_BATCH, "share": CURRENT_SHARE}
@@ -136,7 +139,7 @@ OF_PIPELINE = (
     *(OBSERVED, FORECAST, SMAPE, COVERAGE, QUANTILE, JUDGED),
     *(DECISIONS, LIMITED, SWITCHES, ERRORS, DECISION_SECONDS, SOLVER_SECONDS, APPLY_SECONDS, GAP),
     *(SLO, OBJECTIVE, VIOLATIONS, EXPECTED_LATENCY, HEADROOM, ACCURACY, CAPACITY, DEGRADED),
-    *(CURRENT_COST, DESIRED_COST, LAST_DECISION, LAST_LOAD, INTERVAL, MODE, REFUSED, FALLBACK),
+    *(CURRENT_COST, DESIRED_COST, LAST_DECISION, LAST_LOAD, INTERVAL, MODE, REFUSED, FALLBACK, LOAD_FAULTS),
 )
 """Of each pipeline that is adapted; all go with it."""
 
@@ -145,6 +148,7 @@ _AT_ONCE = {
     LIMITED: len(CONSTRAINTS),
     SWITCHES: len(DIRECTIONS),
     ERRORS: len(COMPONENTS),
+    LOAD_FAULTS: len(LOAD_REASONS),
 }
 """Series of metrics that have labels of their own, where that is not one at a time."""
 
@@ -184,6 +188,7 @@ OF_ADAPTER = (LEADER, CALLS, ADAPTER_ERRORS, INVALID)
 VALUES = {
     **{f"reason, {outcome} of {DECISIONS.name}": REASONS[outcome] for outcome in Outcome},
     f"reason of {REFUSED.name}": (*REFUSALS.values(), OTHER),
+    f"reason of {LOAD_FAULTS.name}": LOAD_REASONS,
     "constraint": CONSTRAINTS,
     "direction": DIRECTIONS,
     f"component of {ERRORS.name}": COMPONENTS,

@@ -62,10 +62,6 @@ class AdapterMetrics:
         if pipeline in self._pipelines:
             self._pipelines[pipeline].failed(component)
 
-    def fell_back(self, pipeline: str, active: bool) -> None:
-        """Whether the fallback of the source of load is in force."""
-        self._pipelines[pipeline].fell_back(active)
-
     # ---- of the process ---------------------------------------------------------------------------------------------
 
     def leads(self, held: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ipa_seldon.errors import LoadReason
 from ipa_seldon.plan import Decision, Outcome, allocated_cores
 
 OTHER = "other"
@@ -38,6 +39,8 @@ _TOLD = {
 }
 REASONS: Mapping[Outcome, tuple[str, ...]] = {outcome: _TOLD.get(outcome, (str(outcome),)) for outcome in Outcome}
 """Every reason that a round can have, by its outcome; an outcome that says it all is its own."""
+LOAD_REASONS = tuple(map(str, LoadReason))
+"""What may be the matter with a round's load."""
 DIRECTIONS = ("up", "down", "level")
 """Of a switch: to more cores, fewer, or as many."""
 

@@ -25,6 +25,7 @@ from ipa_seldon.telemetry.reasons import (
     COMPONENTS,
     CONSTRAINTS,
     DIRECTIONS,
+    LOAD_REASONS,
     REASONS,
     constraint_of,
     direction_of,
@@ -77,6 +78,9 @@ class PipelineSeries:
             self._count(of.SWITCHES, direction_of(decision))
         self._set(of.LAST_DECISION, decision.observation.time)
         self._set(of.VIOLATIONS, violations)
+        self._set(of.FALLBACK, decision.load.fallback)
+        if decision.load.reason is not None:
+            self._count(of.LOAD_FAULTS, str(decision.load.reason))
         self._judge(decision)
         self._observe(decision.observation)
         if decision.proposal is not None:
@@ -104,11 +108,6 @@ class PipelineSeries:
     def failed(self, component: str) -> None:
         """A fault beside the rounds, in one of COMPONENTS."""
         self._count(of.ERRORS, component)
-        self._tell()
-
-    def fell_back(self, active: bool) -> None:
-        """Whether the fallback of the source of load is in force."""
-        self._set(of.FALLBACK, active)
         self._tell()
 
     # ---- what a round tells -----------------------------------------------------------------------------------------
@@ -165,6 +164,7 @@ class PipelineSeries:
             (of.LIMITED, CONSTRAINTS),
             (of.SWITCHES, DIRECTIONS),
             (of.ERRORS, COMPONENTS),
+            (of.LOAD_FAULTS, LOAD_REASONS),
         ):
             for value in values:
                 self._count(metric, value, by=0)

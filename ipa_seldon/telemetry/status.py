@@ -34,7 +34,8 @@ QUIET = (Outcome.APPLIED, Outcome.UNCHANGED, Outcome.HELD)
 IN_WORDS = {
     Outcome.FAILED: "the last round failed",
     Outcome.REFUSED: "the plan was not applied",
-    Outcome.NO_DATA: "no load is measured",
+    Outcome.NO_DATA: "no load is known",
+    Outcome.FALLBACK: "no load is known, and the fallback is in force",
     Outcome.DEGRADED: "no plan carries the load within the SLO",
 }
 """Of outcomes that are the state of a pipeline: all but the QUIET ones."""

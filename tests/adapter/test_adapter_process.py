@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
@@ -17,12 +18,15 @@ from typing import Any
 
 import pytest
 
-from ipa_seldon.bootstrap import build_algorithm, first_plan, seldon_documents
+from ipa_seldon.bootstrap import build_algorithm, first_plan, replay_decisions, seldon_documents
 from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.config import read_config
+from ipa_seldon.errors import LoadReason
 from ipa_seldon.gateway.process import GatewayProcess
+from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.specs.desired import KEY
 from ipa_seldon.specs.seldon import plan_name
+from ipa_seldon.telemetry.audit import read_audit_log
 from ipa_seldon.telemetry.catalogue import OF_ADAPTER, OF_PIPELINE
 from tests.adapter.executor import ExecutorExporter
 from tests.adapter.files import toy_document, write_toy
@@ -36,6 +40,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.prometheus
 ROOT = Path(__file__).parents[2]
+RESNET = ROOT / "manifests" / "pipelines" / "resnet" / "pipeline.yaml"
 
 
 class Process:
@@ -296,6 +301,40 @@ def test_recommended_only(namespace: Namespace) -> None:
     assert (found["stages"][0]["current"][0]["replicas"], found["stages"][0]["desired"][0]["replicas"]) == (before, 4)
 
 
+def test_a_prometheus_that_goes_away_takes_nothing_with_it(namespace: Namespace) -> None:
+    """Rounds without a load hold what runs, whatever was last seen; then the fallback's floor runs, and an Event, the
+    metrics, the audit log and one line of the log say so and why. A pipeline whose floor is lower keeps what it has.
+    """
+    fallback = {"failureThreshold": 4, "behavior": "currentReplicasIfHigher"}
+    namespace.render(fallback={**fallback, "rate": 350})
+    namespace.render("other", fallback={**fallback, "rate": 50})
+    namespace.executor.load("toy", 50.0)
+    namespace.executor.load("other", 250.0)
+    known = Executor("other", "default", "default").arrivals_query()
+    prometheus = Prometheus(namespace.prometheus.url)
+    wait_for(lambda: prometheus.arrivals(known, 1, time.time()) > [200.0], 30)
+    adapter = namespace.adapter("--audit", str(namespace.directory / "audit"))
+    wait_for(lambda: (namespace.replicas(), namespace.replicas("other")) == (1, 3), 60)
+    wait_for(lambda: adapter.metric("ipa_decisions_total", pipeline="toy", outcome="unchanged") > 0, 30)
+    namespace.prometheus.stop()
+    wait_for(lambda: namespace.replicas() == 4, 60)
+    wait_for(lambda: namespace.events("LoadMissing", "other"), 30)
+    assert namespace.replicas("other") == 3
+    (event,) = namespace.events("LoadMissing")
+    assert event.startswith("no load for 4 rounds (unreachable): Prometheus at http://127.0.0.1:")
+    assert sum("toy: no_data: unreachable: Prometheus at" in line for line in adapter.said) == 1
+    assert sum("toy: LoadMissing: " in line for line in adapter.said) == 1
+    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="no_data") == 3
+    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="fallback") >= 1
+    assert adapter.metric("ipa_fallback_active", pipeline="toy") == 1
+    assert adapter.metric("ipa_load_faults_total", pipeline="toy", reason="unreachable") >= 4
+    assert adapter.end() == 0
+    for name in ("toy", "other"):
+        config, algorithm, decisions = read_audit_log(namespace.directory / "audit" / f"{name}.jsonl")
+        assert decisions[-1].load.reason is LoadReason.UNREACHABLE
+        assert replay_decisions(config, algorithm, decisions) == []
+
+
 def test_a_gateway_takes_the_place_of_prometheus(namespace: Namespace) -> None:
     """Load and deadlines that an algorithm decides by are those of the requests that came through the gateway, whatever
     Prometheus has; it orders them, so the pods need not.
@@ -338,7 +377,10 @@ def answer(url: str, left: float) -> int:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--platform", "seldon"], "--prometheus: missing"),
+        (
+            ["--platform", "seldon", "-f", str(RESNET)],
+            "spec.seldon.load.prometheus.url: missing; accepted: there, by --prometheus or by PROMETHEUS_URL",
+        ),
         (["--platform", "local"], "--file: accepted: one pipeline file"),
         (["-f", "x.yaml", "--mode", "off"], "--mode: accepted: only with --platform seldon"),
         (["--platform", "seldon", "--status-port", "0"], "--status-port: accepted: only with --platform local"),
@@ -349,7 +391,8 @@ def answer(url: str, left: float) -> int:
 def test_a_wrong_start_is_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
     """Wrong options, a file and a cluster that are not there: each ends at once, with what would be accepted."""
     command = [sys.executable, "-m", "ipa_seldon", "run", *arguments]
-    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "absent")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PROMETHEUS_")}
+    environment["KUBECONFIG"] = str(tmp_path / "absent")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert done.returncode in (1, 2)
     assert words in done.stderr

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
-from ipa_seldon.errors import PlatformError, RefusedError
-from ipa_seldon.plan import Backlog
+from ipa_seldon.errors import LoadReason, PlatformError, RefusedError
+from ipa_seldon.plan import Backlog, LoadFault, LoadHealth
 from ipa_seldon.specs.observed import PAUSED
 from tests.cluster.conftest import Place
 from tests.cluster.emulator import Emulator
@@ -438,6 +438,28 @@ def test_a_plan_under_which_violations_rise_is_taken_back(world: World, rate: fl
     events = world.events("Reverted")
     assert [("30.0% of the requests missed the SLO, 0.0% before" in e["message"]) for e in events] == [True] * reverted
     assert world.running()["double"] == (("light", 2, 1, 2) if reverted else ("heavy", 2, 1, 1))
+
+
+def test_a_load_that_is_missing(world: World) -> None:
+    """What runs is observed all the same, and the fault told; while the fallback is in force one Event says so, and one
+    more that it ended. Where no Event can be posted, that is said, and nothing fails.
+    """
+    platform = world.adapter()
+    world.apply(platform, toy_plan(("light", 4)))
+    world.arrive(platform)
+    world.load.fault = LoadFault(LoadReason.TIMEOUT, "no answer within 5 s")
+    seen = platform.observe(world.now)
+    assert (seen.arrivals, seen.fault) == ((), world.load.fault)
+    assert seen.plan["double"][0].replicas == 4
+    for failures in range(1, 6):
+        platform.tell_load(LoadHealth(*world.load.fault, failures, failures >= 3))
+    (missing,) = world.events("LoadMissing")
+    assert (missing["type"], missing["message"]) == ("Warning", "no load for 3 rounds (timeout): no answer within 5 s")
+    platform.tell_load(LoadHealth(LoadReason.GAP, "5 of the last 60 seconds were not measured"))
+    assert [event["type"] for event in world.events("LoadMeasured")] == ["Normal"]
+    world.delete(SELDON_DEPLOYMENTS, world.graph)
+    platform.tell_load(LoadHealth(*world.load.fault, 3, True))
+    assert "no Event could be posted: no SeldonDeployment" in world.said[-1]
 
 
 def test_without_a_measure_of_violations_a_plan_proves_itself_by_running(world: World) -> None:

@@ -24,9 +24,9 @@ from ipa_seldon.cluster.api import (
     Cluster,
     Kind,
 )
-from ipa_seldon.errors import IpaSeldonError
+from ipa_seldon.errors import IpaSeldonError, LoadError
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation, Backlog, Plan
+from ipa_seldon.plan import Allocation, Backlog, LoadFault, Measured, Plan
 from ipa_seldon.platforms.seldon.options import SeldonOptions
 from ipa_seldon.platforms.seldon.platform import SeldonPlatform
 from ipa_seldon.platforms.seldon.voice import CONDITION
@@ -91,9 +91,12 @@ class ScriptedLoad:
         self.rate = 10.0
         self.missed: float | None = 0.0
         self.queue = Backlog()
+        self.fault: LoadFault | None = None
 
-    def arrivals(self, _: float) -> list[float]:
-        return [self.rate] * 60
+    def arrivals(self, _: float) -> Measured:
+        if self.fault is not None:
+            raise LoadError(self.fault.words, self.fault.reason)
+        return Measured([self.rate] * 60)
 
     def violations(self, _: float) -> float | None:
         return self.missed

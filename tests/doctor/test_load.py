@@ -18,9 +18,9 @@ from ipa_seldon.doctor.findings import Finding, Status
 from ipa_seldon.doctor.load import load, reachable, triton
 from ipa_seldon.prometheus import Prometheus
 from tests.doctor.conftest import VideoWorld
+from tests.prometheus.servers import HOST, answering
 from tests.prometheus_server import PrometheusServer
-from tests.test_config import document, write
-from tests.test_prometheus import HOST, answering
+from tests.test_config import changed, document, write
 from tests.waiting import wait_for
 
 COUNT = "seldon_api_executor_server_requests_seconds_count"
@@ -182,6 +182,26 @@ def test_the_series_of_a_pipeline_on_a_cluster(prometheus: Prometheus, world: Vi
     assert found.failed() == ["load"]
 
 
+@pytest.mark.prometheus
+def test_the_prometheus_of_the_environment_or_of_the_file(
+    prometheus: Prometheus, world: VideoWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the command line names none it is the environment's, else each file's, in whose words the rest is told."""
+    stated = {"source": "triton", "window": "3s", "prometheus": {"url": prometheus.url}}
+    path = write(tmp_path, changed("spec.seldon", {"model_uri": "gs://bucket/video", "load": stated}))
+    monkeypatch.delenv("PROMETHEUS_URL", raising=False)
+    found = world.examined("-f", str(path))
+    assert found["prometheus"].status is Status.WARN
+    assert "sum(irate(nv_inference_request_success{" in found["load"].message
+    assert "have the Tritons of its first stage scraped" in found["load"].remedy
+    monkeypatch.setenv("PROMETHEUS_URL", prometheus.url)
+    assert world.examined("-f", str(path))["prometheus"].message == f"Prometheus at {prometheus.url} answers"
+    monkeypatch.setenv("PROMETHEUS_TLS_INSECURE_SKIP_VERIFY", "perhaps")
+    found = world.examined("-f", str(path))
+    assert found["prometheus"].message.startswith("PROMETHEUS_TLS_INSECURE_SKIP_VERIFY: 'perhaps': accepted: ")
+    assert "load" not in found
+
+
 def test_a_prometheus_that_does_not_answer(world: VideoWorld) -> None:
     """One finding with the system's reason; nothing else is asked of it."""
     with closing(socket.socket()) as held:
@@ -196,14 +216,15 @@ def test_a_prometheus_that_does_not_answer(world: VideoWorld) -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"status": "success", "data": {"result": []}}'])
 def test_something_else_answers(body: bytes) -> None:
     """A page, or an API of another kind."""
-    with answering(200, body) as (url, _):
-        found: Finding = reachable(Prometheus(url))
+    with answering(200, body) as asked:
+        found: Finding = reachable(Prometheus(asked.url))
     assert found.status is Status.FAIL
     assert "not an answer of Prometheus" in found.message
 
 
-def test_no_url(world: VideoWorld) -> None:
+def test_no_url(world: VideoWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warning: not looked at."""
+    monkeypatch.delenv("PROMETHEUS_URL", raising=False)
     found = world.examined()
     assert found["prometheus"].status is Status.WARN
     assert found.code == 0

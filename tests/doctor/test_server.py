@@ -17,7 +17,7 @@ from ipa_seldon.doctor.findings import GRANT, Status
 from ipa_seldon.doctor.server import permissions
 from tests.cluster.test_rbac import shipped
 from tests.doctor.conftest import VideoWorld, examined
-from tests.test_prometheus import HOST, answering
+from tests.prometheus.servers import HOST, answering
 
 DEFINITION = "seldondeployments.machinelearning.seldon.io"
 
@@ -52,14 +52,14 @@ def test_pods_that_cannot_be_resized_are_a_warning(world: VideoWorld) -> None:
 
 def test_versions_of_vendors_are_understood(tmp_path: Path) -> None:
     """They write 33+."""
-    with answering(200, json.dumps({"major": "1", "minor": "33+"}).encode()) as (url, _):
-        assert examined(kubeconfig(tmp_path, url))["cluster"].status is Status.OK
+    with answering(200, json.dumps({"major": "1", "minor": "33+"}).encode()) as asked:
+        assert examined(kubeconfig(tmp_path, asked.url))["cluster"].status is Status.OK
 
 
 def test_a_version_that_may_not_be_read(tmp_path: Path) -> None:
     """A warning; what else there is to check is checked, and says what is missing by itself."""
-    with answering(403, b'{"message": "not for you"}') as (url, _):
-        found = examined(kubeconfig(tmp_path, url))
+    with answering(403, b'{"message": "not for you"}') as asked:
+        found = examined(kubeconfig(tmp_path, asked.url))
     assert found["cluster"].status is Status.WARN
     assert found["pipeline"].message == "list configmaps: 403: not for you"
     assert GRANT in found["pipeline"].remedy
@@ -78,8 +78,8 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 def test_credentials_that_are_refused(tmp_path: Path) -> None:
     """One finding, too, which tells of credentials."""
-    with answering(401, b'{"message": "Unauthorized"}') as (url, _):
-        found = examined(kubeconfig(tmp_path, url))
+    with answering(401, b'{"message": "Unauthorized"}') as asked:
+        found = examined(kubeconfig(tmp_path, asked.url))
     assert found["cluster"].message.endswith("401: Unauthorized")
     assert "credentials" in found["cluster"].remedy
     assert "seldon" not in found
@@ -88,8 +88,8 @@ def test_credentials_that_are_refused(tmp_path: Path) -> None:
 def test_something_else_answers(tmp_path: Path) -> None:
     """A web server, or another API."""
     for body in (b"<html>", b"{}", b"[]", b'{"major": "x", "minor": ""}'):
-        with answering(200, body) as (url, _):
-            found = examined(kubeconfig(tmp_path, url))
+        with answering(200, body) as asked:
+            found = examined(kubeconfig(tmp_path, asked.url))
         assert found.failed() == ["cluster"], body
         assert "seldon" not in found
 

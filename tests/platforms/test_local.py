@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ipa_seldon.errors import PlatformError
+from ipa_seldon.errors import LoadReason, PlatformError
+from ipa_seldon.gateway.client import GatewayClient
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.platforms.local import LocalPlatform
@@ -57,6 +58,18 @@ def platform(toy_repository: Path) -> Iterator[LocalPlatform]:
     with LocalPlatform(toy_pipeline(), toy_repository, lambda now: ARRIVALS) as local:
         local.start(both(LIGHT))
         yield local
+
+
+def test_a_gateway_that_does_not_answer(toy_repository: Path) -> None:
+    """What runs is observed all the same, with the fault in place of the load."""
+    gateway = GatewayClient("http://127.0.0.1:9")
+    with LocalPlatform(toy_pipeline(), toy_repository, lambda now: gateway.arrivals(now, 60)) as local:
+        local.start(both(LIGHT))
+        seen = local.observe(0.0)
+    assert (seen.arrivals, seen.plan) == ((), both(LIGHT))
+    assert seen.fault is not None
+    assert seen.fault.reason is LoadReason.UNREACHABLE
+    assert "the gateway at http://127.0.0.1:9 does not tell its arrivals" in seen.fault.words
 
 
 def test_changes_of_every_kind_under_load_lose_no_request(platform: LocalPlatform) -> None:

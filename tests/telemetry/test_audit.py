@@ -13,20 +13,24 @@ import pytest
 from click.testing import CliRunner
 
 from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY
-from ipa_seldon.bootstrap import build_algorithm, build_forecaster, replay_decisions
+from ipa_seldon.bootstrap import build_algorithm, build_controller, replay_decisions
 from ipa_seldon.cli import cli
 from ipa_seldon.config import Config, read_config
-from ipa_seldon.controller import Controller
-from ipa_seldon.errors import ConfigError
-from ipa_seldon.plan import Decision, Observation, Outcome
+from ipa_seldon.errors import ConfigError, LoadReason
+from ipa_seldon.plan import Decision, LoadFault, LoadHealth, Observation, Outcome
 from ipa_seldon.telemetry.audit import AuditLog, decision_from_json, decision_to_json, read_audit_log
 from tests.factories import OF_A_SERVICE
 from tests.fakes import MemoryPlatform
 from tests.test_config import changed, document_of_a_service, document_of_a_set, write
 
+SLOW = LoadFault(LoadReason.TIMEOUT, "no answer within 5 s")
+FLOOR = {"failureThreshold": 2, "behavior": "static", "rate": 15}
+
 
 def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object) -> tuple[Config, Path]:
-    """A log of ``steps`` decisions over a seeded load that rises and falls, with faults and gaps in it."""
+    """A log of ``steps`` decisions over a seeded load that rises and falls, with faults and gaps in it, and four rounds
+    without a load.
+    """
     content = changed("spec.forecaster", {"name": forecaster, "window": 120, "aggregate": 10, "horizon": 20})
     if spec.get("algorithm") in BY_CAPACITY:
         content["spec"] |= {**document_of_a_set()["spec"], "profile": None}
@@ -42,12 +46,13 @@ def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object)
     platform = MemoryPlatform({}, [])
     path = directory / "audit.jsonl"
     with AuditLog(path, config) as log:
-        loop = Controller(platform, build_forecaster(config), build_algorithm(config), [log])
+        loop = build_controller(config, platform, build_algorithm(config), [log])
         for step in range(steps):
             now = 10 * (step + 1)
             platform.arrivals = tuple(load[max(0, now - 140) : now].tolist()) if step != 3 else (math.nan,) * 10
             platform.observe_fails = step == 7
             platform.apply_fails = step in (9, 10)
+            platform.missing = SLOW if step in range(30, 34) else None
             loop.step(1.7e9 + now)
     return config, path
 
@@ -67,13 +72,35 @@ def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> Non
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algorithm: str) -> None:
-    """Whatever an algorithm remembers, it remembers the same when its log is decided again."""
-    written, path = log_a_run(tmp_path, "max", algorithm=algorithm)
+    """Whatever an algorithm remembers, it remembers the same when its log is decided again, the floor of a fallback
+    included, which leaves no trace in it.
+    """
+    written, path = log_a_run(tmp_path, "max", algorithm=algorithm, fallback=FLOOR)
     config, name, decisions = read_audit_log(path)
+    assert [decision.outcome for decision in decisions[30:34]] == [Outcome.NO_DATA] + [Outcome.FALLBACK] * 3
     assert name == algorithm
     assert config.capacities == written.capacities
-    assert sum(decision.proposal is not None for decision in decisions) > 30
+    assert sum(decision.rate is not None for decision in decisions) > 30
     assert replay_decisions(config, name, decisions) == []
+
+
+def test_a_load_that_was_missing_is_kept(tmp_path: Path) -> None:
+    """What its source said, and what was made of it, comes back; one that was changed afterwards is noticed. A log from
+    before there was a fallback has neither.
+    """
+    _, path = log_a_run(tmp_path, "max", steps=34)
+    config, algorithm, decisions = read_audit_log(path)
+    missing = decisions[30:34]
+    assert [decision.observation.fault for decision in missing] == [SLOW] * 4
+    assert [decision.load for decision in missing] == [LoadHealth(*SLOW, n, n >= 3) for n in range(1, 5)]
+    assert replay_decisions(config, algorithm, decisions) == []
+    untrue = replace(missing[0], load=LoadHealth())
+    (difference,) = replay_decisions(config, algorithm, [*decisions[:30], untrue])
+    assert (difference["tick"], difference["what"]) == (30, "load")
+    record = decision_to_json(missing[0])
+    del record["load"], record["load_fault"]
+    assert decision_from_json(record).load == LoadHealth()
+    assert decision_from_json(record).observation.fault is None
 
 
 def test_deadlines_and_starting_replicas_are_kept() -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from ipa_seldon.config import Config, read_config
-from ipa_seldon.errors import PlatformError
+from ipa_seldon.errors import LoadReason, PlatformError
 from ipa_seldon.plan import (
     Allocation,
     Decision,
+    LoadHealth,
     Observation,
     Outcome,
     Plan,
@@ -93,7 +94,6 @@ def test_a_run_is_told_as_catalogued(tmp_path: Path) -> None:
     for decision in decisions:
         metrics.decided("video", decision, 0.25)
     metrics.stands("video", "Paused", ["crop"])
-    metrics.fell_back("video", True)
     text = metrics.exposition().decode()
     assert_catalogued(text, (*OF_PIPELINE, *OF_ADAPTER))
     assert set(families(text)) == {metric.name for metric in (*OF_PIPELINE, *OF_ADAPTER)}
@@ -253,12 +253,26 @@ def named(name: str) -> object:
     return MetadataSpec(name=name)
 
 
+def test_a_load_that_is_missing(config: Config) -> None:
+    """Each round counts what is the matter with its load, and whether the fallback is in force."""
+    metrics = AdapterMetrics("models")
+    metrics.add(config)
+    healths = [LoadHealth(LoadReason.GAP, "w"), *(LoadHealth(LoadReason.STALE, "w", n, n >= 2) for n in (1, 2, 3))]
+    for health in healths:
+        metrics.decided("video", Decision(Observation(100.0, (), LARGE), Outcome.NO_DATA, load=health))
+    found, of = scraped(metrics), ("models", "video")
+    faults = {reason: found["ipa_load_faults_total", *of, reason] for reason in LoadReason}
+    assert faults == dict.fromkeys(LoadReason, 0) | {LoadReason.GAP: 1, LoadReason.STALE: 3}
+    assert found["ipa_fallback_active", *of] == 1
+    metrics.decided("video", Decision(Observation(110.0, (), LARGE), Outcome.UNCHANGED))
+    assert scraped(metrics)["ipa_fallback_active", *of] == 0
+
+
 def test_the_number_of_series_is_bounded(config: Config) -> None:
     """Whatever is decided, said, refused and broken, a pipeline has no more series than the bound, which is reached."""
     metrics = AdapterMetrics()
     metrics.add(config)
     whole = {**LARGE}
-    metrics.fell_back("video", False)
     for tick, (outcome, binding) in enumerate((o, b) for o in Outcome for b in (*CONSTRAINTS, "new", "none", None)):
         for words in (*REFUSALS, *COMPONENTS, f"never heard {tick}"):
             base = decided(whole, whole, outcome, now=10.0 * tick + 100)

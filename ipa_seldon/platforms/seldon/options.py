@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ipa_seldon.plan import Backlog
+from ipa_seldon.plan import Backlog, Measured
 
 
 class Load(Protocol):
-    """What is measured of a pipeline's requests; PlatformError when it cannot be."""
+    """What is measured of a pipeline's requests; LoadError when it cannot be."""
 
-    def arrivals(self, now: float) -> list[float]:
+    def arrivals(self, now: float) -> Measured:
         """Requests per second up to ``now``, oldest first; NaN where nobody measured."""
         ...
 

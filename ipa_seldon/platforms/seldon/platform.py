@@ -8,10 +8,10 @@ from math import isfinite
 
 from ipa_seldon.cluster.api import AUTOSCALERS, SCALED_OBJECTS, Cluster
 from ipa_seldon.cluster.changes import read_again
-from ipa_seldon.errors import PlatformError, RefusedError
+from ipa_seldon.errors import LoadError, PlatformError, RefusedError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Observation, Plan, plan_words, same_plan
-from ipa_seldon.platforms.seldon.documents import View, known, look
+from ipa_seldon.plan import Backlog, LoadFault, LoadHealth, Observation, Plan, plan_words, same_plan
+from ipa_seldon.platforms.seldon.documents import View, known, look, read_graph
 from ipa_seldon.platforms.seldon.options import Load, SeldonOptions
 from ipa_seldon.platforms.seldon.reports import PodReports
 from ipa_seldon.platforms.seldon.resizing import by_replicas, given_up
@@ -57,6 +57,7 @@ class SeldonPlatform:
         self.name = options.graph
         self._now = 0.0
         self._rate = 0.0
+        self._fallen_back = False
         self._ready: Mapping[str, int] = {}
         self.refusal: Refusal | None = None
         self.waiting: Mapping[str, str] = {}
@@ -65,15 +66,21 @@ class SeldonPlatform:
     def observe(self, now: float) -> Observation:
         """The plan the cluster was asked for, or the documents state, after another step towards it."""
         view = self.advance(now)
-        arrivals = self._load.arrivals(now)
-        recent = [count for count in arrivals[-LOAD_SPAN:] if isfinite(count)]
-        self._rate = sum(recent) / len(recent) if recent else 0.0
         plan = self._plan(view)
+        try:
+            arrivals, fault = self._load.arrivals(now)
+            backlog = self._load.backlog() if self._pipeline.by_deadline else Backlog()
+        except LoadError as error:
+            return Observation(now, (), plan, fault=LoadFault(error.reason, str(error)))
+        recent = [count for count in arrivals[-LOAD_SPAN:] if isfinite(count)]
+        if recent:
+            self._rate = sum(recent) / len(recent)
+        observed = Observation(now, tuple(arrivals), plan, *backlog, fault=fault)
         if not self._pipeline.by_deadline:
-            return Observation(now, tuple(arrivals), plan)
+            return observed
         planned = {stage: sum(allocation.replicas for allocation in plan[stage]) for stage in plan}
         starting = {stage: ready for stage, ready in self._ready.items() if ready < planned.get(stage, 0)}
-        return Observation(now, tuple(arrivals), plan, *self._load.backlog(), starting)
+        return replace(observed, ready=starting)
 
     def advance(self, now: float) -> View:
         """Take the next step of the plan under way, if there is one; returns what was found before it."""
@@ -83,6 +90,22 @@ class SeldonPlatform:
     def apply(self, plan: Plan) -> None:
         """Commit ``plan`` to the cluster and take its first step. RefusedError says why it is not changed now."""
         read_again(lambda: self._apply(self._look(), in_per_cent(plan)))
+
+    def tell_load(self, load: LoadHealth) -> None:
+        """Post an Event when the fallback comes into force, and when there is a load again."""
+        if load.fallback == self._fallen_back:
+            return
+        self._fallen_back = load.fallback
+        try:
+            graph = read_graph(self._cluster, self.name)
+        except PlatformError as error:
+            self._voice.say(f"{self.name}: no Event could be posted: {error}")
+            return
+        if load.fallback:
+            words = f"no load for {load.failures} rounds ({load.reason}): {load.words}"
+            self._voice.event(graph, "Warning", "LoadMissing", words)
+        else:
+            self._voice.event(graph, "Normal", "LoadMeasured", "there is a load again to decide by")
 
     def _look(self) -> View:
         return look(self._cluster, self._pipeline, self._options.graph, self._options.predictor)

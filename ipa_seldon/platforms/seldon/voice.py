@@ -24,7 +24,7 @@ class Voice:
 
     def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
         self._cluster = cluster
-        self._say = say
+        self.say = say
 
     def reason(self, graph: Document) -> str:
         """The reason of the condition that a graph has; empty without one."""
@@ -55,7 +55,7 @@ class Voice:
             saved = self._cluster.patch(SELDON_DEPLOYMENTS, name, {"metadata": {"annotations": annotations}})
             graph["metadata"] = saved["metadata"]
         except ApiError as error:
-            self._say(f"{name}: cannot be annotated: {error}")
+            self.say(f"{name}: cannot be annotated: {error}")
 
     def event(
         self,
@@ -67,12 +67,12 @@ class Voice:
     ) -> None:
         """Post an Event about a graph, and say it; of those with the same ``key`` one alone is posted."""
         name = graph["metadata"]["name"]
-        self._say(f"{name}: {reason}: {message}")
+        self.say(f"{name}: {reason}: {message}")
         try:
             post_event(self._cluster, graph, Words(severity, reason, message), key)
         except ApiError as error:
             if error.code != HTTPStatus.CONFLICT:
-                self._say(f"{name}: no Event could be posted: {error}")
+                self.say(f"{name}: no Event could be posted: {error}")
 
 
 def _condition(graph: Document) -> dict[str, str]:

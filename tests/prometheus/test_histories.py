@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
 
-from ipa_seldon.errors import PlatformError
+from ipa_seldon.errors import LoadReason, PlatformError
 from ipa_seldon.prometheus import WINDOW, Executor, Prometheus
 from tests.prometheus_server import PrometheusServer
 from tests.waiting import wait_for
@@ -65,6 +65,21 @@ def with_a_restart(second: int) -> float:
     return steadily(second if second <= 60 else second - 60)
 
 
+def with_a_restart_between_scrapes(second: int) -> float:
+    """Half of what came between two scrapes was counted by the container that went, and is seen by nobody."""
+    return steadily(second) if second <= 60 else RATE * (second - 60 - SCRAPE / 2)
+
+
+def from_a_minute_on(second: int) -> float | None:
+    """A new pod, which takes over; its first scrape comes half an interval later."""
+    return None if second <= 60 else RATE * (second - 60 - SCRAPE / 2)
+
+
+def until_a_minute(second: int) -> float:
+    """The pod before it, which idles from then on."""
+    return RATE * min(second, 60)
+
+
 def twice_as_much_after_a_minute(second: int) -> float:
     return RATE * second + RATE * max(second - 60, 0)
 
@@ -79,6 +94,9 @@ def write_histories() -> History:
     history.write("steady", steadily)
     history.write("gap", with_a_gap)
     history.write("restarted", with_a_restart)
+    history.write("halved", with_a_restart_between_scrapes)
+    history.write("replaced", until_a_minute, instance="old")
+    history.write("replaced", from_a_minute_on, instance="new")
     history.write("step", twice_as_much_after_a_minute)
     history.write("nan", nan_in_the_middle)
     history.write('we"ird\\', steadily)
@@ -161,6 +179,17 @@ class TestArrivals:
         found = past.arrivals(executor("restarted"))
         assert [found[second] for second in range(15, LENGTH + 1)] == pytest.approx([RATE] * (LENGTH - 14))
 
+    @pytest.mark.parametrize("graph", ["halved", "replaced"])
+    def test_counters_that_begin(self, past: Past, graph: str) -> None:
+        """What nobody has counted while containers and pods change is no drop in load; and it is told that they did."""
+        query = executor(graph).arrivals_query()
+        rates, fault = past.prometheus.load(query, LENGTH, past.begin + LENGTH)
+        assert rates[14:] == pytest.approx([RATE] * (LENGTH - 14))
+        assert fault is not None
+        assert fault.reason is LoadReason.COUNTER_RESET
+        unmended = past.prometheus.arrivals(query.partition(" or label_replace")[0], LENGTH, past.begin + LENGTH)
+        assert min(unmended[14:]) < 0.75 * RATE
+
     def test_pods(self, past: Past) -> None:
         """The executors of a predictor are summed, of one namespace where it is given."""
         assert past.arrivals(executor("pods"))[60] == pytest.approx(2 * RATE)
@@ -179,10 +208,15 @@ class TestArrivals:
         assert all(map(math.isnan, past.prometheus.arrivals("vector(1) / 0", 3, past.begin)))
 
     def test_nothing(self, past: Past) -> None:
-        """A query that finds no series is NaN throughout."""
-        found = past.prometheus.arrivals(executor("unknown").arrivals_query(), 5, past.begin + 60)
+        """A query that finds no series is NaN throughout, and told from one that finds no number."""
+        found, fault = past.prometheus.load(executor("unknown").arrivals_query(), 5, past.begin + 60)
         assert len(found) == 5
         assert all(map(math.isnan, found))
+        assert fault is not None
+        assert fault.reason is LoadReason.EMPTY
+        _, fault = past.prometheus.load("vector(0) / 0", 5, past.begin + 60)
+        assert fault is not None
+        assert fault.reason is LoadReason.NAN
 
     def test_several_series(self, past: Past) -> None:
         """A query that does not sum is refused."""
