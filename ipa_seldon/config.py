@@ -188,7 +188,7 @@ def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mappin
     variants = []
     for variant_name, variant in stage.variants.items():
         profile, capacity = profiles.get((name, variant_name), Profile({})), capacities.get(variant_name)
-        measured = capacity is not None and "load_time" not in variant.model_fields_set
+        measured = capacity.load_time if capacity else 0.0
         variants.append(
             Variant(
                 variant_name,
@@ -197,7 +197,7 @@ def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mappin
                 profile.cores,
                 profile.latency,
                 throughput_of(profile, capacity),
-                capacity.load_time if capacity and measured else variant.load_time,
+                measured if variant.load_time is None else variant.load_time,
                 capacity.usable if capacity else None,
                 capacity.core_rate if capacity else 0.0,
                 profile.latencies,

@@ -46,11 +46,13 @@ class GraphNode(Document):
 
 
 class VariantSpec(Document):
-    """``version`` is the variant's number in the stage's Triton model directory; ``load_time`` in seconds."""
+    """``version`` is the variant's number in the stage's Triton model directory; ``load_time`` in seconds, null: as the
+    capacities have it, else 0.
+    """
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
     version: Count
-    load_time: Delay = 0.0
+    load_time: Delay | None = None
 
 
 class StageSpec(Document):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -134,3 +134,35 @@ class Algorithm(Protocol):
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """What keeping ``plan`` at ``rate`` would be worth; None when it is not a plan of this pipeline."""
         ...
+
+
+class Remembering(Protocol):
+    """An algorithm whose decisions depend on those before, such as one that holds switches back."""
+
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """Take in a decision that was made without making it again: what follows is decided as if it had been."""
+        ...
+
+
+class Weighing(Protocol):
+    """An algorithm that can say what the worth of a plan is made of."""
+
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+        """Term -> what it adds to the worth of ``plan`` (more is better) where ``running`` runs, what counts first
+        coming first; None when it is not a plan of this pipeline.
+        """
+        ...
+
+
+def remember(algorithm: Algorithm, rate: float, observation: Observation, proposal: Proposal) -> None:
+    """Have an algorithm take in a decision, where it is a Remembering one."""
+    # A protocol that is checked at run time takes longer than most algorithms take to remember.
+    take_in: Callable[[float, Observation, Proposal], None] | None = getattr(algorithm, "remember", None)
+    if take_in is not None:
+        take_in(rate, observation, proposal)
+
+
+def terms(algorithm: Algorithm, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+    """What the worth of ``plan`` is made of, see Weighing; None where the algorithm is none."""
+    tell: Callable[[Plan, Plan], Mapping[str, float] | None] | None = getattr(algorithm, "terms", None)
+    return None if tell is None else tell(plan, running)

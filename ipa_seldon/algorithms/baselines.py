@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ipa_seldon.algorithms import Algorithm, Settings
+from ipa_seldon.algorithms import Algorithm, Settings, terms
+from ipa_seldon.algorithms.damping import Wrapper
 from ipa_seldon.algorithms.goals import CostAtMost
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.algorithms.sponge import Sponge
@@ -98,26 +99,34 @@ class Kept:
         """As the algorithm that made the plan values it."""
         return self._algorithm.evaluate(plan, rate)
 
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+        """As the algorithm that made the plan weighs it."""
+        return terms(self._algorithm, plan, running)
 
-class Sized:
+
+class Sized(Wrapper):
     """The algorithm that ``build`` makes for a rate (requests/s): for ``rate``, or, where that is None, for the first
     one above 0 that is decided for. Until then it is the algorithm for no load, which is the first plan's.
     """
 
     def __init__(self, build: Callable[[float], Algorithm], rate: float | None) -> None:
+        super().__init__(build(rate or 0.0))
         self._build = build
-        self._algorithm = build(rate or 0.0)
         self._is_sized = rate is not None
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The sized algorithm's proposal."""
-        if not self._is_sized and rate > 0:
-            self._algorithm, self._is_sized = self._build(rate), True
+        self._size(rate)
         return self._algorithm.decide(rate, observation)
 
-    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As the sized algorithm values it."""
-        return self._algorithm.evaluate(plan, rate)
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """The rate, where it is the first one above 0."""
+        self._size(rate)
+        super().remember(rate, observation, proposal)
+
+    def _size(self, rate: float) -> None:
+        if not self._is_sized and rate > 0:
+            self._algorithm, self._is_sized = self._build(rate), True
 
 
 def plan_for(ipa: Ipa, rate: float) -> Plan:

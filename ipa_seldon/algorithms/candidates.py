@@ -195,6 +195,16 @@ def stage_worth(options: StageOptions, allocations: Sequence[Allocation], rate: 
     )
 
 
+def starting(options: StageOptions, allocations: Sequence[Allocation], running: Sequence[Allocation]) -> float:
+    """Core-seconds of start-up that ``allocations``, made of the stage's options, take beside what is ``running``."""
+    rows = [(allocation, options.row(allocation)) for allocation in allocations]
+    return sum(
+        float(options.starting(np.full(len(options.batch), float(allocation.replicas)), running)[row])
+        for allocation, row in rows
+        if row is not None
+    )
+
+
 def _delay(options: StageOptions, allocation: Allocation, row: int, rate: float) -> float:
     replicas = np.full(len(options.batch), float(allocation.replicas))
     return float(options.delay(rate * allocation.share, replicas)[row])

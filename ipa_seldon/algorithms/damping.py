@@ -1,23 +1,44 @@
 """Wrappers that hold switches back. None of them is a flag inside an algorithm.
 
-A held proposal carries the plan that runs, ``held`` and the reason; a plan that no longer keeps its promises is always
-replaced at once.
+A held proposal carries the plan that runs, ``held`` and the reason, and in ``why`` the plan that was ``held_back``; a
+plan that no longer keeps its promises is always replaced at once. Where another rate than the forecast is decided for,
+``why`` has that ``rate``.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ipa_seldon.algorithms import Algorithm
-from ipa_seldon.plan import Observation, Plan, Proposal, Status, same_plan
+from ipa_seldon.algorithms import Algorithm, remember, terms
+from ipa_seldon.plan import Observation, Plan, Proposal, Status, plan_to_json, same_plan
 
 
-class CoolDown:
+class Wrapper:
+    """What is the same of every wrapper round an algorithm."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm = algorithm
+
+    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
+        """As the wrapped algorithm values it."""
+        return self._algorithm.evaluate(plan, rate)
+
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+        """As the wrapped algorithm weighs it."""
+        return terms(self._algorithm, plan, running)
+
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """The wrapped algorithm takes it in."""
+        remember(self._algorithm, rate, observation, proposal)
+
+
+class CoolDown(Wrapper):
     """Holds switches for ``seconds`` after the last one it let through."""
 
     def __init__(self, algorithm: Algorithm, seconds: float) -> None:
-        self._algorithm = algorithm
+        super().__init__(algorithm)
         self._seconds = seconds
         self._last_switch: float | None = None
 
@@ -29,16 +50,20 @@ class CoolDown:
             left = self._last_switch + self._seconds - observation.time
             if left > 0:
                 return _hold(running, proposal, f"cool-down: {left:.0f} s left")
-        if observation.plan and not same_plan(proposal.plan, observation.plan):
-            self._last_switch = observation.time
+        self._note(observation, proposal)
         return proposal
 
-    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As the wrapped algorithm values it."""
-        return self._algorithm.evaluate(plan, rate)
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """When it was a switch."""
+        super().remember(rate, observation, proposal)
+        self._note(observation, proposal)
+
+    def _note(self, observation: Observation, proposal: Proposal) -> None:
+        if observation.plan and not same_plan(proposal.plan, observation.plan):
+            self._last_switch = observation.time
 
 
-class Stabilised:
+class Stabilised(Wrapper):
     """Decides for a rate that follows the forecast up at once, and down only when the load stays down: when every
     forecast of the last ``seconds`` was below it by more than the fraction ``tolerance``.
 
@@ -47,7 +72,7 @@ class Stabilised:
     """
 
     def __init__(self, algorithm: Algorithm, seconds: float, tolerance: float) -> None:
-        self._algorithm = algorithm
+        super().__init__(algorithm)
         self._seconds = seconds
         self._tolerance = tolerance
         self._recent: deque[tuple[float, float]] = deque()
@@ -55,43 +80,47 @@ class Stabilised:
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The wrapped algorithm's proposal for the stabilised rate."""
-        self._recent.append((observation.time, rate))
-        while self._recent[0][0] < observation.time - self._seconds:
+        return _decided_for(self._stabilised(rate, observation.time), self._algorithm, rate, observation)
+
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """The rate."""
+        super().remember(self._stabilised(rate, observation.time), observation, proposal)
+
+    def _stabilised(self, rate: float, time: float) -> float:
+        self._recent.append((time, rate))
+        while self._recent[0][0] < time - self._seconds:
             self._recent.popleft()
         highest = max(rate for _, rate in self._recent)
         if not self._rate * (1 - self._tolerance) <= highest <= self._rate:
             self._rate = highest
-        return self._algorithm.decide(self._rate, observation)
-
-    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As the wrapped algorithm values it."""
-        return self._algorithm.evaluate(plan, rate)
+        return self._rate
 
 
-class Agreed:
+class Agreed(Wrapper):
     """Decides for the highest rate of the last ``decisions`` ones: up with the forecast at once, down only when so many
     in a row agree on a lower load.
     """
 
     def __init__(self, algorithm: Algorithm, decisions: int) -> None:
-        self._algorithm = algorithm
+        super().__init__(algorithm)
         self._rates: deque[float] = deque(maxlen=decisions)
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The wrapped algorithm's proposal for the highest rate."""
         self._rates.append(rate)
-        return self._algorithm.decide(max(self._rates), observation)
+        return _decided_for(max(self._rates), self._algorithm, rate, observation)
 
-    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As the wrapped algorithm values it."""
-        return self._algorithm.evaluate(plan, rate)
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """The rate."""
+        self._rates.append(rate)
+        super().remember(max(self._rates), observation, proposal)
 
 
-class MinimumGain:
+class MinimumGain(Wrapper):
     """Holds a switch that would raise the objective by less than ``gain``: what a switch costs, in its units."""
 
     def __init__(self, algorithm: Algorithm, gain: float) -> None:
-        self._algorithm = algorithm
+        super().__init__(algorithm)
         self._gain = gain
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
@@ -103,10 +132,6 @@ class MinimumGain:
             return _hold(running, proposal, f"gain {gained:.4g} is below {self._gain:.4g}")
         return proposal
 
-    def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
-        """As the wrapped algorithm values it."""
-        return self._algorithm.evaluate(plan, rate)
-
 
 def _still_good(algorithm: Algorithm, proposal: Proposal, rate: float, observation: Observation) -> Proposal | None:
     """The worth of the running plan where another one is proposed and the running one keeps every promise."""
@@ -116,5 +141,12 @@ def _still_good(algorithm: Algorithm, proposal: Proposal, rate: float, observati
     return running if running is not None and running.status is Status.OPTIMAL else None
 
 
+def _decided_for(follow: float, algorithm: Algorithm, rate: float, observation: Observation) -> Proposal:
+    """The proposal for the rate to ``follow``, which is told where it is not that of the forecast."""
+    proposal = algorithm.decide(follow, observation)
+    return proposal if follow == rate else replace(proposal, why={"rate": follow, **proposal.why})
+
+
 def _hold(running: Proposal, instead_of: Proposal, reason: str) -> Proposal:
-    return replace(running, held=True, reason=reason, why=instead_of.why)
+    why = {**instead_of.why, "held_back": plan_to_json(instead_of.plan)}
+    return replace(running, held=True, reason=reason, why=why)

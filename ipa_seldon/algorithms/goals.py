@@ -5,6 +5,7 @@ With a limit, the other weights (batches, starting up) only decide among plans a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar, Protocol
@@ -46,6 +47,12 @@ class Goal(Protocol):
         """What a plan is worth, in the unit of ``damping.gain``."""
         ...
 
+    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+        """What plans are put in order by, more being better: with weights the terms of the objective, else what counts
+        first and what decides among equals.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -69,7 +76,16 @@ class Weighted:
 
     def objective(self, accuracy: float, cost: int, batches: int) -> float:
         """``alpha * accuracy - beta * cost - delta * batches``."""
-        return self.weights.alpha * accuracy - self.weights.beta * cost - self.weights.delta * batches
+        return sum(self.terms(accuracy, cost, batches).values())
+
+    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+        """The three."""
+        weights = self.weights
+        return {
+            "accuracy": weights.alpha * accuracy,
+            "cost": -weights.beta * cost,
+            "batches": -weights.delta * batches,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,11 @@ class CostAtMost:
         """The accuracy."""
         del cost, batches
         return accuracy
+
+    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+        """Accuracy before cost."""
+        del batches
+        return {"accuracy": accuracy, "cost": -float(cost)}
 
 
 @dataclass(frozen=True)
@@ -130,3 +151,8 @@ class AccuracyAtLeast:
         """Minus the cost."""
         del accuracy, batches
         return -float(cost)
+
+    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+        """Cost before accuracy."""
+        del batches
+        return {"cost": -float(cost), "accuracy": accuracy}

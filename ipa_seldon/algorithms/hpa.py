@@ -84,16 +84,8 @@ class Autoscaler:
         """What the autoscalers want at ``rate`` requests/s, as far as the budget admits it; degraded where that breaks
         a promise.
         """
-        running = [
-            _running(observation.plan.get(stage.name, ()), allocation)
-            for stage, allocation in zip(self._ipa.pipeline.stages, self._allocations, strict=True)
-        ]
-        wanted = [
-            autoscaler.scale(observation.time, current, rate / (current * capacity))
-            if current
-            else ceil(rate / capacity - _SLACK)
-            for autoscaler, current, capacity in zip(self._stages, running, self._capacities, strict=True)
-        ]
+        running = self._running(observation.plan)
+        wanted = self._wanted(rate, observation.time, running)
         allowed = [
             max(stage.min_replicas, min(count, stage.max_replicas))
             for stage, count in zip(self._ipa.pipeline.stages, wanted, strict=True)
@@ -106,6 +98,23 @@ class Autoscaler:
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """As IPA values it."""
         return self._ipa.evaluate(plan, rate)
+
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """What the autoscalers wanted."""
+        del proposal  # they look at what runs
+        self._wanted(rate, observation.time, self._running(observation.plan))
+
+    def _running(self, plan: Plan) -> list[int]:
+        """Replicas of every stage, 0 where it runs something else."""
+        names = (stage.name for stage in self._ipa.pipeline.stages)
+        return [_alike(plan.get(name, ()), fixed) for name, fixed in zip(names, self._allocations, strict=True)]
+
+    def _wanted(self, rate: float, time: float, running: Sequence[int]) -> list[int]:
+        """The replicas that every stage's autoscaler wants."""
+        return [
+            autoscaler.scale(time, current, rate / (current * capacity)) if current else ceil(rate / capacity - _SLACK)
+            for autoscaler, current, capacity in zip(self._stages, running, self._capacities, strict=True)
+        ]
 
     def _plan(self, replicas: Sequence[int]) -> Plan:
         names = (stage.name for stage in self._ipa.pipeline.stages)
@@ -137,7 +146,7 @@ class Autoscaler:
         return budget is None or used + self._allocations[stage].cores <= budget
 
 
-def _running(allocations: Sequence[Allocation], fixed: Allocation) -> int:
+def _alike(allocations: Sequence[Allocation], fixed: Allocation) -> int:
     """How many replicas of the ``fixed`` allocation run; 0 where something else does."""
     alike = [a for a in allocations if replace(a, replicas=fixed.replicas) == fixed]
     return alike[0].replicas if len(alike) == len(allocations) == 1 else 0

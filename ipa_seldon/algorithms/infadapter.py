@@ -108,6 +108,11 @@ class InfAdapter:
             return None
         return self._price(plan, rate, plan)
 
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+        """The three of the objective; None when ``plan`` is no set of single pods of this stage's variants."""
+        allocations = plan.get(self.stage.name, ())
+        return self._terms(plan, running) if allocations and len(self.running(plan)) == len(allocations) else None
+
     def running(self, plan: Plan) -> Mapping[str, int]:
         """Variant -> the cores of its pod, as far as ``plan`` runs what this algorithm would."""
         known = {variant.name for variant in self.variants}
@@ -207,18 +212,14 @@ class InfAdapter:
         """Objective, accuracy and cost of a plan after the plan ``before``; degraded where a pod gets more than it
         takes at ``rate``, or the budget is exceeded. All that is known of the latency is that capacities keep the SLO.
         """
-        weights = self.settings.sets
         allocations = plan[self.stage.name]
-        accuracy = sum(a.share * self.stage.variant(a.variant).accuracy for a in allocations)
         cost = allocated_cores(plan)
-        started = (self.stage.variant(a.variant) for a in self._started(plan, before))
-        loading = max(map(self._loading, started), default=0.0)
         reason = self._broken_promise(allocations, cost, rate)
         return Proposal(
             plan=plan,
             status=Status.DEGRADED if reason else Status.OPTIMAL,
-            objective=weights.alpha * accuracy - weights.beta * cost / weights.budget - weights.gamma * loading,
-            accuracy=accuracy,
+            objective=sum(self._terms(plan, before).values()),
+            accuracy=self._accuracy(plan),
             cost=cost,
             latency=self.pipeline.slo,
             served=sum(map(self._capacity, allocations)) / self.stage.rate,
@@ -226,6 +227,18 @@ class InfAdapter:
             gap=self.settings.solver.gap,
             reason=reason,
         )
+
+    def _terms(self, plan: Plan, before: Plan) -> Mapping[str, float]:
+        weights = self.settings.sets
+        started = (self.stage.variant(a.variant) for a in self._started(plan, before))
+        return {
+            "accuracy": weights.alpha * self._accuracy(plan),
+            "cost": -weights.beta * allocated_cores(plan) / weights.budget,
+            "loading": -weights.gamma * max(map(self._loading, started), default=0.0),
+        }
+
+    def _accuracy(self, plan: Plan) -> float:
+        return sum(a.share * self.stage.variant(a.variant).accuracy for a in plan[self.stage.name])
 
     def _capacity(self, allocation: Allocation) -> float:
         return float(_capacities(self.stage.variant(allocation.variant), [allocation.cores])[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, prod
 
@@ -21,6 +21,7 @@ from ipa_seldon.algorithms.candidates import (
     Price,
     StageWorth,
     stage_worth,
+    starting,
 )
 from ipa_seldon.algorithms.frontier import FrontierPoint, frontier, frontier_points, reaches
 from ipa_seldon.algorithms.goals import CostAtMost, Goal, Weighted
@@ -107,6 +108,20 @@ class Ipa:
         """The worth of ``plan`` at ``rate``; None when a stage is missing or runs what is not in the profile."""
         worths = self._worths(plan, rate)
         return None if worths is None else self._priced(plan, worths, rate)
+
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float] | None:
+        """The goal's, and what it costs to start what is not ``running`` where that has a price."""
+        worths = self._worths(plan, 0.0)
+        if worths is None:
+            return None
+        accuracy = combine([worth.accuracy for worth in worths], self.settings.measure)
+        terms = self.goal.terms(accuracy, allocated_cores(plan), _batches(plan))
+        price = self.settings.weights.switching
+        if not price:
+            return terms
+        stages = ((options, options.stage.name) for options in self.options)
+        seconds = sum(starting(options, plan[stage], running.get(stage, ())) for options, stage in stages)
+        return {**terms, "switching": -price * seconds}
 
     def _question(self, demand: Demand) -> Question | None:
         """What carries the demand within the limits; None when a stage has nothing."""
@@ -213,13 +228,12 @@ class Ipa:
         accuracy = combine([worth.accuracy for worth in worths], self.settings.measure)
         latency = max(sum(worths[t].delay for t in path) for path in self.paths)
         cost = allocated_cores(plan)
-        batches = sum(allocation.batch for allocations in plan.values() for allocation in allocations)
         served = [worth.served for worth in worths]
         reason = self._broken_promise(served, cost, rate, latency) or self._inaccuracy(accuracy)
         return Proposal(
             plan=plan,
             status=Status.DEGRADED if reason else Status.OPTIMAL,
-            objective=self.goal.objective(accuracy, cost, batches),
+            objective=self.goal.objective(accuracy, cost, _batches(plan)),
             accuracy=accuracy,
             cost=cost,
             latency=latency,
@@ -299,6 +313,11 @@ class Ipa:
             return None
         choice = self.settings.solver.choose(question.problem).choice
         return None if choice is None else self._plan(question, choice)
+
+
+def _batches(plan: Plan) -> int:
+    """The sum of all batch sizes."""
+    return sum(allocation.batch for allocations in plan.values() for allocation in allocations)
 
 
 def combine(accuracies: Sequence[float], measure: AccuracyMeasure) -> float:

@@ -188,6 +188,11 @@ class Autoscaler:
         """As the algorithm that sizes its pods values it."""
         return self._pods.evaluate(plan, rate)
 
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """The usage."""
+        del rate, proposal  # it looks at what arrived and what runs
+        self._observe(observation, self._pods.running(observation.plan))
+
     def _observe(self, observation: Observation, running: Allocation | None) -> None:
         """Take in the seconds that are new; of those without a pod no usage is known."""
         if running is None:

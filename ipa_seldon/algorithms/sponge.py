@@ -26,7 +26,7 @@ least of the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from ipa_seldon.algorithms import Settings
 from ipa_seldon.algorithms.sponge_options import Options, prepare
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, plan_to_json
+from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
 from ipa_seldon.programs import Deadlines, Floats
 
 _NOBODY = Observation(time=0.0, arrivals=(), plan={})
@@ -95,7 +95,7 @@ class Sponge:
     Those that are ready have to serve what is queued and what comes: a new one would be late for either. Where they
     cannot, on all cores, the plan is degraded, and the fewest replicas are added that can once they are ready. What is
     too much shrinks in place at once; a replica goes when ``scale_down_after`` decisions in a row had no use for it.
-    ConfigError as by ``prepare``.
+    Until then ``why`` says how many were ``needed``. ConfigError as by ``prepare``.
     """
 
     arrivals: tuple[str, ...] = ("slo", "burst")
@@ -125,6 +125,7 @@ class Sponge:
             "binding": self._binding(kept.problem, kept.choice - 1) if kept.choice else "none",
             "runner_up": plan_to_json(self._plan(int(others[0]))) if len(others) else None,
             **_queued(demand),
+            **({"needed": needed} if kept is not found else {}),
         }
         return replace(self._price(int(kept.places[kept.choice]), demand, pods.ready), why=why)
 
@@ -141,6 +142,18 @@ class Sponge:
         if not len(places) or plan != self._plan(int(places[0])):
             return None
         return self._price(int(places[0]), self._demand(rate, _NOBODY), allocation.replicas)
+
+    def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
+        """How many replicas were needed."""
+        del rate, observation
+        running = sum(allocation.replicas for allocation in proposal.plan.get(self.stage.name, ()))
+        self._needed.append(int(proposal.why.get("needed", running)))
+
+    def terms(self, plan: Plan, running: Plan) -> Mapping[str, float]:
+        """Cores, and what decides among as many."""
+        del running
+        batch = max((allocation.batch for allocation in plan.get(self.stage.name, ())), default=0)
+        return {"cost": -float(allocated_cores(plan)), "batches": -self.settings.sponge.batch_weight * batch}
 
     def _demand(self, rate: float, observation: Observation) -> Demand:
         quickest = float(self.options.latency.min())

@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": ("ipa_seldon.cli.doctor:doctor", "Check live what adapting pipelines on a cluster needs."),
     "profile": ("ipa_seldon.cli.profile:profile", "Measure variants on a real Triton and write the profile CSV."),
     "forecast": ("ipa_seldon.cli.forecast:forecast", "Forecast a trace, and compare forecasters on it."),
+    "explain": ("ipa_seldon.cli.explain:explain", "Explain a decision, and what something else would have changed."),
     "replay": ("ipa_seldon.cli.replay:replay", "Decide an audit log again and compare."),
     "gateway": ("ipa_seldon.cli.gateway:gateway", "Run the local ingress of a pipeline."),
     "sidecar": ("ipa_seldon.cli.sidecar:sidecar", "Make the Triton of this pod run its part of the plan."),

@@ -25,7 +25,18 @@ from ipa_seldon.traces import load_rates, read_bandwidth, read_trace, window
 
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
-_BESIDE = ("cli", "demo", "driver.py", "experiments", "gateway", "loadgen", "profiler", "reports", "telemetry")
+_BESIDE = (
+    "cli",
+    "demo",
+    "driver.py",
+    "experiments",
+    "explain",
+    "gateway",
+    "loadgen",
+    "profiler",
+    "reports",
+    "telemetry",
+)
 _OF_EXPERIMENTS = ("series.py", "simulate.py")
 
 Profiles = Mapping[tuple[str, str], Profile]

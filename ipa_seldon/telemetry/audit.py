@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -155,26 +155,49 @@ def _health(record: Mapping[str, Any]) -> LoadHealth:
     return LoadHealth(**{**record, "reason": reason and LoadReason(reason)})
 
 
+@dataclass(frozen=True)
+class Log:
+    """What a log holds: the configuration, the algorithm's name, the decisions, and the number of each."""
+
+    config: Config
+    algorithm: str
+    decisions: tuple[Decision, ...]
+    ticks: tuple[int, ...]
+
+
 def read_audit_log(path: Path) -> tuple[Config, str, list[Decision]]:
     """Configuration, algorithm's name and decisions; ConfigError names the file and the line that is no record."""
-    lines = _lines(path)
-    _, first = next(lines, (1, None))
-    if not isinstance(first, dict) or first.get("format") != FORMAT:
-        raise ConfigError(f"{path}: line 1: accepted: the head of an audit log of format {FORMAT}")
-    decisions = []
-    for number, record in lines:
-        try:
-            decisions.append(decision_from_json(record))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: line {number}: not a decision: {error!r}") from error
-    return _config(path, first), str(first["algorithm"]), decisions
+    log = read_log(path)
+    return log.config, log.algorithm, list(log.decisions)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+def read_log(path: Path) -> Log:
+    """The log in a file; ConfigError as by ``parse_log``."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return parse_log(path, text)
+
+
+def parse_log(path: Path, text: str) -> Log:
+    """The log in the text of one; ConfigError names ``path`` and the line that is no record."""
+    lines = _lines(path, text)
+    _, first = next(lines, (1, None))
+    if not isinstance(first, dict) or first.get("format") != FORMAT:
+        raise ConfigError(f"{path}: line 1: accepted: the head of an audit log of format {FORMAT}")
+    decisions: list[Decision] = []
+    ticks: list[int] = []
+    for number, record in lines:
+        try:
+            decisions.append(decision_from_json(record))
+            ticks.append(int(record.get("tick", len(ticks))))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: line {number}: not a decision: {error!r}") from error
+    return Log(_config(path, first), str(first["algorithm"]), tuple(decisions), tuple(ticks))
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
         try:

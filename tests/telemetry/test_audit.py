@@ -80,6 +80,9 @@ def test_every_algorithm_is_a_function_of_what_it_observed(tmp_path: Path, algor
     assert [decision.outcome for decision in decisions[30:34]] == [Outcome.NO_DATA] + [Outcome.FALLBACK] * 3
     assert name == algorithm
     assert config.capacities == written.capacities
+    assert [v.load_time for s in config.pipeline.stages for v in s.variants] == [
+        v.load_time for s in written.pipeline.stages for v in s.variants
+    ]
     assert sum(decision.rate is not None for decision in decisions) > 30
     assert replay_decisions(config, name, decisions) == []
 
