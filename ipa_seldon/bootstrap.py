@@ -55,7 +55,7 @@ from ipa_seldon.specs.seldon_operator import problems
 
 if TYPE_CHECKING:
     from ipa_seldon.cluster.api import Cluster
-    from ipa_seldon.gateway.process import GatewayProcess
+    from ipa_seldon.gateway.process import GatewayProcess, Order
     from ipa_seldon.platforms.local import LocalPlatform
     from ipa_seldon.platforms.seldon.options import Load
     from ipa_seldon.platforms.seldon.platform import SeldonPlatform
@@ -309,9 +309,10 @@ def time_shared(config: Config) -> tuple[Config, str]:
 
 @contextmanager
 def serve_locally(
-    config: Config, plan: Plan, port: int = 0, log_directory: Path | None = None
+    config: Config, plan: Plan, port: int = 0, log_directory: Path | None = None, order: Order = "edf"
 ) -> Iterator[LocalServing]:
-    """Serve ``plan`` until the context ends; ``port`` is the gateway's, 0 takes a free one.
+    """Serve ``plan`` until the context ends; ``port`` is the gateway's, 0 takes a free one; its queues go by
+    ``order``.
 
     Triton's log goes to ``log_directory`` where given. ConfigError when the file names no model repository.
     """
@@ -329,7 +330,7 @@ def serve_locally(
     platform: LocalPlatform = local(config.pipeline, repository, arrivals, quota=quota, work_directory=log_directory)
     with platform:
         platform.start(plan)
-        gateway = GatewayProcess(config.path, platform.server.http_url, port)
+        gateway = GatewayProcess(config.path, platform.server.http_url, port, order)
         with gateway:
             platform.connect(gateway)
             yield LocalServing(platform, gateway)

@@ -164,7 +164,12 @@ def slowed_config(config: Config, factor: float) -> Config:
 
 def with_algorithm(config: Config, algorithm: str) -> Config:
     """The same config with another algorithm."""
-    spec = config.spec.model_copy(update={"algorithm": algorithm})
+    return with_spec(config, algorithm=algorithm)
+
+
+def with_spec(config: Config, **changes: object) -> Config:
+    """The same config with other values in its spec, which are not validated again."""
+    spec = config.spec.model_copy(update=changes)
     document = config.document.model_copy(update={"spec": spec})
     return make_config(config.path, document, config.profiles, config.capacities)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ipa_seldon.cli.options import Seconds
+from ipa_seldon.cli.options import Seconds, network_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--file",
     "path",
     type=click.Path(path_type=Path),
-    help="Pipeline file.  [default: the text pipeline; with --algorithm infadapter its recogniser alone]",
+    help="Pipeline file.  [default: the text pipeline; with --algorithm infadapter or sponge its recogniser alone]",
 )
 @click.option("--algorithm", help="What adapts it.  [default: the file's; ipa for the text pipeline]")
 @click.option(
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     help="Requests/s at a pattern's peak.  [default: what suits this machine]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and images.")
-@click.option("--compare", is_flag=True, help="Replay it with the lightest and the heaviest variants, fixed, too.")
+@network_options
+@click.option(
+    "--compare", is_flag=True, help="Replay it with what stays fixed too: the lightest and the heaviest variants."
+)
 @click.option("--calibrate/--no-calibrate", default=True, show_default=True, help="Scale the profile to this machine.")
 @click.option(
     "--status-port",
@@ -65,23 +68,21 @@ def demo(
     path: Path | None,
     algorithm: str | None,
     platform: str,
-    duration: float,
-    pattern: str,
-    trace: Path | None,
-    damping: float,
-    scale: float | None,
-    seed: int,
     compare: bool,
     calibrate: bool,
     status_port: int,
     directory: Path,
     output: str,
+    **shape: Any,
 ) -> None:
     """Serve the text pipeline, or its recogniser alone, on a real Triton, replay a load, adapt it, and write a report.
 
-    With -o json the summary alone goes to standard output (with --compare one per run, by name).
+    With --algorithm sponge requests come over --network, by default 4g-bus, as large as --size says, by default
+    200KB-500KB, and --compare serves them first come, first served, on the fewest and on the most cores. With -o json
+    the summary alone goes to standard output (with --compare one per run, by name).
     """
-    from ipa_seldon.demo.runner import Demo, Subject, check_load, pipeline_of
+    from ipa_seldon.demo.loads import Shape
+    from ipa_seldon.demo.runner import Demo, Subject, pipeline_of
     from ipa_seldon.demo.serving import check_platform
     from ipa_seldon.demo.summary import summary
 
@@ -89,12 +90,10 @@ def demo(
         click.echo(words, err=True)
 
     check_platform(platform)
-    check_load(trace, pattern, duration, seed)
-    subject = Subject(path or pipeline_of(algorithm), algorithm, seed if calibrate else None)
-    runner = Demo(subject, directory, say)
-    load = runner.load(duration, seed, damping, trace=trace, pattern=pattern, scale=scale)
-    runs = runner.run(load, compare, platform, status_port)
-    report = runner.write_report(runs, load)
+    subject = Subject(path or pipeline_of(algorithm), algorithm, calibrate)
+    runner = Demo(subject, Shape(**shape), directory, say)
+    runs = runner.run(compare, platform, status_port)
+    report = runner.write_report(runs)
     summaries = {run.name: summary(run) for run in runs}
     if output == "json":
         click.echo(json.dumps(summaries if compare else next(iter(summaries.values())), indent=2))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
 
 from ipa_seldon.demo import series
 from ipa_seldon.demo.bands import mix, stages
+from ipa_seldon.demo.network import network
 from ipa_seldon.demo.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
 from ipa_seldon.demo.summary import (
     RunResult,
@@ -24,48 +26,73 @@ from ipa_seldon.plan import allocated_cores
 from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
 from ipa_seldon.words import figure, share
 
+MISSED = "violation ratio (late, dropped or failed)"
+
 
 def charts(runs: Sequence[RunResult]) -> list[Chart]:
     """Every chart over time; the first run is shown in detail, the others beside it."""
-    return [_load(runs), stages(runs), *mix(runs), _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
+    first = [_load(runs), *network(runs), stages(runs), *mix(runs)]
+    return [*first, _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
 
 
 def comparison(runs: Sequence[RunResult]) -> Chart:
-    """Where every run lies between accuracy, violations and cost."""
-    plot = go.Figure()
+    """Where every run lies between violations and accuracy, a bigger mark for more cost; where the same variants answer
+    in all of them, between violations and cost.
+    """
     summaries = [summary(run) for run in runs]
-    dearest = max([1e-9, *(figures["mean_cost"] for figures in summaries)])
-    for run, figures in zip(runs, summaries, strict=True):
-        cost = figures["mean_cost"]
-        marker = {
-            "size": 16 + 34 * cost / dearest,
-            "color": run_colours(runs)[run.name],
-            "opacity": 0.85,
-            "symbol": SYMBOLS.get(run.name, "circle"),
-            "line": {"color": "white", "width": 2},
-        }
-        plot.add_scatter(
-            x=[figures["violation_ratio"]],
-            y=[figures["accuracy"]],
-            mode="markers+text",
-            name=escape(run.name),
-            marker=marker,
-            text=[f"<b>{escape(run.name)}</b><br>{figure(cost)} cores"],
-            textposition="middle right",
-            hovertemplate="violations %{x:.3p}<br>accuracy %{y:.3p}<extra></extra>",
-            cliponaxis=False,
-        )
     top = max([0.01, *(figures["violation_ratio"] for figures in summaries)])
-    dress(plot, 500, "violation ratio (late, dropped or failed)", "accuracy (lines read exactly)")
+    dearest = max([1e-9, *(figures["mean_cost"] for figures in summaries)])
+    if _answer_alike(summaries):
+        plot = _marks(runs, summaries, "mean_cost", [26.0] * len(runs))
+        dress(plot, 500, MISSED, "cost (cores)")
+        plot.update_yaxes(range=[0, 1.2 * dearest])
+        better, at = "↙ better", 0.01
+        name, caption = "Violations and cost", "Left is fewer requests that missed the SLO, down is fewer cores."
+    else:
+        plot = _marks(runs, summaries, "accuracy", [16 + 34 * one["mean_cost"] / dearest for one in summaries])
+        dress(plot, 500, MISSED, "accuracy (lines read exactly)")
+        plot.update_yaxes(rangemode="normal", tickformat=".3~p")
+        _pad_accuracies(plot, [figures["accuracy"] for figures in summaries])
+        better, at = "↖ better", 0.99
+        name = "Accuracy, violations and cost"
+        caption = "Up is more accurate, left is fewer requests that missed the SLO; a bigger mark costs more cores."
     plot.update_layout(showlegend=False, hovermode="closest")
     plot.update_xaxes(range=[-0.08 * top, 1.3 * top], tickformat=".3~p")
-    plot.update_yaxes(rangemode="normal", tickformat=".3~p")
-    _pad_accuracies(plot, [figures["accuracy"] for figures in summaries])
-    plot.add_annotation(
-        x=0.01, y=0.99, xref="paper", yref="paper", text="↖ better", showarrow=False, font={"color": MUTED}
-    )
-    caption = "Up is more accurate, left is fewer requests that missed the SLO; a bigger mark costs more cores."
-    return chart("comparison", "Accuracy, violations and cost", caption, plot, timed=False)
+    plot.add_annotation(x=0.01, y=at, xref="paper", yref="paper", text=better, showarrow=False, font={"color": MUTED})
+    return chart("comparison", name, caption, plot, timed=False)
+
+
+def _marks(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]], key: str, sizes: Sequence[float]) -> Any:
+    """A figure with a mark for every run, of that size, at its violations and its figure of that ``key``."""
+    plot, colours = go.Figure(), run_colours(runs)
+    for run, figures, size, symbol in zip(runs, summaries, sizes, cycle(SYMBOLS), strict=False):
+        colour = colours[run.name]
+        look = {
+            "size": size,
+            "color": colour,
+            "symbol": symbol,
+            "opacity": 0.85,
+            "line": {"color": "white", "width": 2},
+        }
+        missed, accuracy, cost = figures["violation_ratio"], figures["accuracy"], figures["mean_cost"]
+        plot.add_scatter(
+            x=[missed],
+            y=[figures[key]],
+            mode="markers+text",
+            name=escape(run.name),
+            marker=look,
+            text=[f"<b>{escape(run.name)}</b><br>{figure(cost)} cores"],
+            textposition="middle right",
+            hovertemplate=f"violations {share(missed)}<br>accuracy {share(accuracy)}<extra></extra>",
+            cliponaxis=False,
+        )
+    return plot
+
+
+def _answer_alike(summaries: Sequence[dict[str, Any]]) -> bool:
+    """Whether each stage has but one variant that answered, the same in all runs."""
+    used = {(stage, name) for entry in summaries for stage, of in entry["variants"].items() for name in of}
+    return len(used) == len({stage for stage, _ in used}) > 0
 
 
 def _load(runs: Sequence[RunResult]) -> Chart:
@@ -189,4 +216,4 @@ def _pad_accuracies(plot: Any, accuracies: Sequence[float | None]) -> None:
     known = [accuracy for accuracy in accuracies if accuracy is not None]
     if known:
         margin = max((max(known) - min(known)) * 0.25, 0.02)
-        plot.update_yaxes(range=[min(known) - margin, min(max(known) + margin, 1.0)])
+        plot.update_yaxes(rangemode="normal", range=[min(known) - margin, min(max(known) + margin, 1.0)])

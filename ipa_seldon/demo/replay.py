@@ -14,10 +14,12 @@ from pathlib import Path
 from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan
 from ipa_seldon.config import Config
 from ipa_seldon.demo.live import LiveView, Scene
+from ipa_seldon.demo.loads import Load
 from ipa_seldon.demo.serving import Serve
 from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.process import Order
 from ipa_seldon.loadgen import RequestRecord
 from ipa_seldon.loadgen.records import record_of
 from ipa_seldon.plan import Decision
@@ -25,38 +27,29 @@ from ipa_seldon.telemetry.audit import AuditLog
 from ipa_seldon.telemetry.live import LiveTelemetry
 
 ADAPTIVE = "adaptive"
-FIXED = {"lightest": "fa2-low", "heaviest": "fa2-high"}
 LEAD = 5.0
 """Seconds between starting the load generator and its first request: it renders its images in that time."""
 REFRESH = 0.5
 
 
 @dataclass(frozen=True)
-class Load:
-    """What is replayed: the arguments of ``ipa-seldon load`` that shape it, its length in seconds, and it in words."""
-
-    arguments: tuple[str, ...]
-    duration: float
-    words: str
-
-
-@dataclass(frozen=True)
 class Run:
-    """What is run: ``name`` is "adaptive", or one of FIXED; the algorithm's name; and the load."""
+    """What is run: a pipeline, adapted by the ``algorithm`` of that name, that answers requests in ``order``."""
 
     name: str
+    config: Config
     algorithm: str
-    load: Load
+    order: Order = "edf"
 
 
-def replay(run: Run, config: Config, directory: Path, serve: Serve, telemetry: LiveTelemetry) -> RunResult:
-    """What came of a run. Logs and records go to ``directory``; ``telemetry`` watches it."""
-    name, load = run.name, run.load
+def replay(run: Run, load: Load, directory: Path, serve: Serve, telemetry: LiveTelemetry) -> RunResult:
+    """What came of a run under ``load``. Logs and records go to ``directory``; ``telemetry`` watches it."""
+    name, config = run.name, run.config
     algorithm = build_algorithm(config, run.algorithm)
     decisions: list[Decision] = []
     records = RecordTail(directory / f"{name}-requests.jsonl")
     with (
-        serve(config, first_plan(algorithm), directory / f"{name}-triton") as serving,
+        serve(config, first_plan(algorithm), run.order, directory / f"{name}-triton") as serving,
         AuditLog(directory / f"{name}-audit.jsonl", config, run.algorithm) as audit,
         telemetry.watching(config, serving.gateway.violations, run.algorithm) as told,
     ):
@@ -94,6 +87,7 @@ def replay(run: Run, config: Config, directory: Path, serve: Serve, telemetry: L
         decisions=tuple(decisions),
         records=tuple(records.all),
         pipeline=config.pipeline,
+        bandwidth=load.bandwidth,
     )
 
 

@@ -68,13 +68,15 @@ def _tiles(run: RunResult, figures: Mapping[str, Any]) -> list[tuple[str, str, s
         ("p99 latency", duration(figures["latency"]["p99"]), f"SLO {duration(run.slo)} at p{run.percentile:g}"),
         ("lines read exactly", share(figures["accuracy"]), "over answered requests"),
         ("mean cost", f"{figure(figures['mean_cost'])} cores", "weighted by time"),
-        (
-            "switches",
-            str(figures["switches"]),
-            f"{figures['switches_up']} to higher, {figures['switches_down']} to lower accuracy",
-        ),
+        ("switches", str(figures["switches"]), _directions(figures)),
         ("failed by a switch", str(figures["failed_requests_during_switches"]), "requests"),
     ]
+
+
+def _directions(figures: Mapping[str, Any]) -> str:
+    """Where switches led."""
+    up, down = figures["switches_up"], figures["switches_down"]
+    return f"{up} to higher, {down} to lower accuracy" if up or down else "accuracy as before"
 
 
 def _rows(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.config import Config
 from ipa_seldon.errors import IpaSeldonError, PlatformError
-from ipa_seldon.gateway.process import GatewayProcess
+from ipa_seldon.gateway.process import GatewayProcess, Order
 from ipa_seldon.plan import Plan
 from ipa_seldon.platforms import Platform
 from ipa_seldon.platforms.seldon.platform import SeldonPlatform
@@ -52,24 +52,24 @@ class Serving:
     tend: Callable[[], None] = _nothing
 
 
-Serve = Callable[[Config, Plan, Path], AbstractContextManager[Serving]]
-"""Serves a plan until the context ends; servers' logs go to the directory."""
+Serve = Callable[[Config, Plan, Order, Path], AbstractContextManager[Serving]]
+"""Serves a plan until the context ends, requests in that order; servers' logs go to the directory."""
 
 
 @contextmanager
-def on_triton(config: Config, plan: Plan, directory: Path) -> Iterator[Serving]:
+def on_triton(config: Config, plan: Plan, order: Order, directory: Path) -> Iterator[Serving]:
     """Every stage in one Triton; see Serve."""
-    with serve_locally(config, plan, log_directory=directory) as serving:
+    with serve_locally(config, plan, log_directory=directory, order=order) as serving:
         yield Serving(serving.platform, serving.gateway)
 
 
 @contextmanager
-def on_cluster(config: Config, plan: Plan, directory: Path) -> Iterator[Serving]:
+def on_cluster(config: Config, plan: Plan, order: Order, directory: Path) -> Iterator[Serving]:
     """Pods of a cluster that lasts as long, each a Triton and a sidecar; see Serve."""
     with emulated_cluster(repository_of(config), directory) as (cluster, services):
         for document in seldon_documents(config, plan):
             cluster.create(KINDS[document["kind"]], document)
-        with GatewayProcess(config.path, services) as gateway:
+        with GatewayProcess(config.path, services, order=order) as gateway:
             platform = seldon_platform(config, cluster, UnjudgedLoad(gateway, history_seconds(config)), lambda _: None)
             _bring_about(platform, plan, directory)
             yield Serving(platform, gateway, _tender(platform))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from ipa_seldon.demo.summary import RunResult
@@ -10,23 +11,22 @@ from ipa_seldon.plan import is_switch
 from ipa_seldon.reports.charts import BLUE, INK, OTHER_COLOURS, PALE, RED, YELLOW
 from ipa_seldon.words import figure
 
-RUN_COLOURS = {"adaptive": BLUE, "lightest": YELLOW, "heaviest": RED}
-DASHES = {"lightest": "dot", "heaviest": "dash"}
-SYMBOLS = {"lightest": "triangle-down", "heaviest": "triangle-up"}
+COLOURS = (BLUE, YELLOW, RED, *OTHER_COLOURS)
+DASHES = ("solid", "dot", "dash")
+SYMBOLS = ("circle", "triangle-down", "triangle-up")
 SWITCH_LINE = {"color": PALE, "width": 1, "dash": "dot"}
 
 
 def run_colours(runs: Sequence[RunResult]) -> dict[str, str]:
     """The colour of every run, the same in all charts and tables."""
-    others = iter(OTHER_COLOURS * len(runs))
-    return {run.name: RUN_COLOURS.get(run.name) or next(others) for run in runs}
+    return dict(zip((run.name for run in runs), cycle(COLOURS), strict=False))
 
 
 def run_line(run: RunResult, colours: Mapping[str, str]) -> dict[str, Any]:
     """The line of a run, the same in all charts; the first run lies on top."""
-    dash = DASHES.get(run.name, "solid")
-    line = {"color": colours[run.name], "dash": dash, "width": 2.5 if dash == "solid" else 2}
-    return {"line": line, "zorder": -list(colours).index(run.name)}
+    place = list(colours).index(run.name)
+    line = {"color": colours[run.name], "dash": DASHES[place % len(DASHES)], "width": 2 if place else 2.5}
+    return {"line": line, "zorder": -place}
 
 
 def last_second(runs: Sequence[RunResult]) -> float:

@@ -28,9 +28,9 @@ SWITCH_TAIL = 1.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """One replay of the load: ``name`` is "adaptive", "lightest" or "heaviest"; ``slo`` in seconds at ``percentile``;
+    """One replay of the load: ``name`` is "adaptive" or says what stayed fixed; ``slo`` in seconds at ``percentile``;
     ``start`` and ``end`` in seconds since the epoch. With ``pipeline`` the report can also order variants by accuracy
-    and show the load a plan carries.
+    and show the load a plan carries. ``bandwidth``: bytes/s of each second, where requests passed a network.
     """
 
     name: str
@@ -41,6 +41,7 @@ class RunResult:
     decisions: tuple[Decision, ...]
     records: tuple[RequestRecord, ...]
     pipeline: Pipeline | None = None
+    bandwidth: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

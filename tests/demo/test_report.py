@@ -56,6 +56,31 @@ def test_one_run_needs_no_comparison(make_run: Callable[..., RunResult]) -> None
     assert list(Page(render([make_run()], "A demo", {})).charts()) == TIMED
 
 
+def test_requests_that_passed_a_network_are_drawn(make_run: Callable[..., RunResult]) -> None:
+    """The bandwidth of each second in MB/s, and when and how long each request was on it, beside the SLO."""
+    run = make_run(seconds=20)
+    records = tuple(replace(record, transfer=0.01 * record.index) for record in run.records)
+    run = replace(run, records=records, bandwidth=(2e6, 4e6) * 10)
+    charts = Page(render([run], "A demo", {})).charts()
+    assert list(charts) == ["load", "network", *TIMED[1:]]
+    bandwidth, requests = charts["network"]["data"]
+    assert bandwidth["y"] == [2, 4] * 10 + [4]
+    assert bandwidth["yaxis"] == "y2"
+    assert requests["y"] == [record.transfer for record in records]
+    assert requests["x"] == [record.due - run.start for record in records]
+    assert any("SLO 1 s" in note["text"] for note in charts["network"]["layout"]["annotations"])
+
+
+def test_runs_that_differ_in_cores_alone_are_compared_by_them(make_run: Callable[..., RunResult]) -> None:
+    """Where one variant answers in all runs, its accuracy tells nothing: the comparison is of violations and cost."""
+    runs = [make_run(name=name, level=1, seed=seed) for seed, name in enumerate(("adaptive", "fixed"))]
+    comparison = Page(render(runs, "A demo", {})).charts()["comparison"]
+    assert comparison["layout"]["yaxis"]["title"]["text"] == "cost (cores)"
+    assert [mark["y"] for mark in comparison["data"]] == [[summary(run)["mean_cost"]] for run in runs]
+    others = Page(render([*runs, make_run(level=2, name="heaviest")], "A demo", {})).charts()["comparison"]
+    assert others["layout"]["yaxis"]["title"]["text"] == "accuracy (lines read exactly)"
+
+
 def test_every_stage_and_plan_is_named(make_run: Callable[..., RunResult]) -> None:
     """A band for each time a stage changed what it runs, with variant, replicas and batch."""
     run = make_run()

@@ -14,7 +14,7 @@ from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
 from tests.test_published_pipelines import profiles
 
 FOLDER = MANIFESTS / "pipelines"
-DEMO = {"text": "text", "recognise": "text"}
+DEMO = {"text": "text", "recognise": "text", "recognise-sponge": "text"}
 """The demo's pipelines, and the folder of the claim that holds their models."""
 
 
@@ -26,7 +26,7 @@ def pipeline(request: pytest.FixtureRequest) -> Path:
 
 
 def test_all_published_pipelines_are_here() -> None:
-    """IPA's five, InfAdapter's, Sponge's, and the demo's two, which share their models."""
+    """IPA's five, InfAdapter's, Sponge's, and the demo's three, which share their models."""
     assert {path.name for path in PIPELINES} == {*profiles.PIPELINES, "resnet", "yolo-sponge", *DEMO}
 
 
