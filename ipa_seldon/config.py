@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -18,7 +18,7 @@ from ipa_seldon.errors import ConfigError
 from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.profiles import Capacity, Measurement, Profile, slowed, slowed_capacities, throughput_of
-from ipa_seldon.schema import PipelineFile, PipelineSpec, edges_of, topological
+from ipa_seldon.schema import Mode, PipelineFile, PipelineSpec, edges_of, topological
 
 DocumentType = TypeVar("DocumentType", bound=Document)
 PROFILE_COLUMNS = ("stage", "variant", "cores", "batch", "latency", "throughput")
@@ -32,7 +32,8 @@ Capacities = Mapping[tuple[str, float], Capacity]
 @dataclass(frozen=True)
 class Config:
     """A pipeline file that was read: ``document`` as the operator wrote it, ``pipeline`` as the core uses it, the
-    ``profiles`` and ``capacities`` that it names, ``repository`` (the Triton model repository) as a path, where given.
+    ``profiles`` and ``capacities`` that it names, ``repository`` (the Triton model repository) as a path, where given;
+    ``local_mode`` where it has no part for Seldon Core, which states one.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Config:
     profiles: Profiles
     pipeline: Pipeline
     capacities: Capacities = field(default_factory=dict)
+    local_mode: Mode = "active"
 
     @property
     def name(self) -> str:
@@ -50,6 +52,11 @@ class Config:
     def spec(self) -> PipelineSpec:
         """What the operator decided."""
         return self.document.spec
+
+    @property
+    def mode(self) -> Mode:
+        """Whether plans are applied, only recommended, or not made."""
+        return self.spec.seldon.mode if self.spec.seldon else self.local_mode
 
     @property
     def budget(self) -> int | None:
@@ -172,6 +179,15 @@ def with_spec(config: Config, **changes: object) -> Config:
     spec = config.spec.model_copy(update=changes)
     document = config.document.model_copy(update={"spec": spec})
     return make_config(config.path, document, config.profiles, config.capacities)
+
+
+def with_mode(config: Config, mode: Mode) -> Config:
+    """The same config in another mode."""
+    if config.spec.seldon is None:
+        return replace(config, local_mode=mode)
+    seldon = config.spec.seldon.model_copy(update={"mode": mode})
+    spec = config.spec.model_copy(update={"seldon": seldon})
+    return replace(config, document=config.document.model_copy(update={"spec": spec}))
 
 
 def _at_slo(path: Path, spec: PipelineSpec, capacities: Capacities) -> dict[str, Capacity]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ipa_seldon.algorithms import Algorithm
-from ipa_seldon.errors import IpaSeldonError, RefusedError
+from ipa_seldon.errors import IpaSeldonError, RecommendedError, RefusedError
 from ipa_seldon.fallback import Fallback
 from ipa_seldon.forecasters import Forecaster
 from ipa_seldon.plan import Decision, LoadHealth, Observation, Outcome, Proposal, Status, same_plan
@@ -118,6 +118,8 @@ class Controller:
         begin = self._clock()
         try:
             self._platform.apply(proposal.plan)
+        except RecommendedError:
+            return replace(decision, outcome=Outcome.RECOMMENDED, apply_seconds=self._clock() - begin)
         except IpaSeldonError as error:
             spent = self._clock() - begin
             outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED

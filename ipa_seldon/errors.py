@@ -56,3 +56,7 @@ class LoadError(PlatformError):
 
 class RefusedError(PlatformError):
     """The platform is well, and does not make this plan run now: the message says why. Nothing was changed."""
+
+
+class RecommendedError(RefusedError):
+    """The platform only recommends: the message has the plan, which was told where that is wanted, and nothing else."""

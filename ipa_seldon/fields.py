@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-_DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h)")
-_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|d)")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: object) -> object:
-    """Seconds from ``250ms``, ``10s``, ``2m`` or ``1h``; anything else is left for pydantic to judge as a number."""
+    """Seconds from ``250ms``, ``10s``, ``2m``, ``1h``, ``7d``; anything else is left for pydantic to judge."""
     if isinstance(value, bool):
         raise ValueError("accepted: seconds, or a duration such as 250ms, 10s, 2m")  # noqa: TRY004  # pydantic wants ValueError
     if isinstance(value, str):

@@ -141,6 +141,7 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     UNCHANGED = "unchanged"
     HELD = "held"
+    RECOMMENDED = "recommended"
     DEGRADED = "degraded"
     NO_DATA = "no_data"
     FALLBACK = "fallback"

@@ -24,6 +24,9 @@ from ipa_seldon.schema_decisions import (
     SpongeSpec,
 )
 
+Mode = Literal["active", "recommend", "off"]
+"""Whether plans are applied, only recommended, or not made."""
+
 
 class MetadataSpec(Document):
     """The pipeline's name."""
@@ -127,7 +130,7 @@ class SeldonSpec(Document):
     sidecar_image: str = f"ipa-seldon:{__version__}"
     memory: Annotated[Quantity, Field(description="Of one Triton.")] = "2Gi"
     shared_memory: Annotated[Quantity, Field(description="Of one Triton, for its Python back end.")] = "512Mi"
-    mode: Literal["active", "recommend", "off"] = "active"
+    mode: Mode = "active"
     edits: Literal["adopt", "pause"] = "adopt"
     patience: Duration = 300.0
     resize_patience: Duration = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, changed_stages, is_switch
+from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, is_switch
 
 ABSENT = "–"
 
@@ -86,15 +86,21 @@ def decision_words(decision: Decision) -> str:
 def action_words(decision: Decision) -> str:
     """What a decision changed, or that what ran goes on."""
     proposal, before = decision.proposal, decision.observation.plan
+    if proposal is not None and decision.outcome is Outcome.RECOMMENDED:
+        return f"recommended, what ran keeps running: {_changes(before, proposal.plan)}"
     if proposal is None or decision.outcome not in PLANNED:
         return NOTHING_CHANGED.get(decision.outcome, "held, what ran keeps running")
     prefix = PLANNED[decision.outcome]
     if not before:
         return f"{prefix}first plan: {plan_words(proposal.plan)}"
-    if not is_switch(decision):
-        return f"{prefix}unchanged"
-    changes = (
-        f"{stage}: {stage_words(before.get(stage, ()))} → {stage_words(proposal.plan[stage])}"
-        for stage in changed_stages(decision)
+    changed = f"{_changes(before, proposal.plan)} in {duration(decision.apply_seconds)}"
+    return prefix + (changed if is_switch(decision) else "unchanged")
+
+
+def _changes(before: Plan, after: Plan) -> str:
+    """What every stage that changes ran, and runs then."""
+    return "; ".join(
+        f"{stage}: {stage_words(before.get(stage, ()))} → {stage_words(allocations)}"
+        for stage, allocations in after.items()
+        if allocations != before.get(stage)
     )
-    return f"{prefix}{'; '.join(changes)} in {duration(decision.apply_seconds)}"

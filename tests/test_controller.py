@@ -13,7 +13,8 @@ from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.controller import Controller
 from ipa_seldon.errors import SolverError
-from ipa_seldon.plan import Decision, Observation, Outcome, Plan, Proposal
+from ipa_seldon.plan import Decision, Observation, Outcome, Plan, Proposal, Status, is_switch
+from ipa_seldon.platforms.recommending import Recommending
 from tests.factories import random_pipeline
 from tests.fakes import LastForecaster, MemoryPlatform
 
@@ -88,6 +89,34 @@ def test_a_load_beyond_every_plan_is_degraded_never_silent() -> None:
     assert decision.proposal is not None
     assert decision.proposal.reason
     assert platform.applied == [decision.proposal.plan]
+
+
+def test_what_is_only_recommended_leaves_what_runs_and_is_decided_from_it() -> None:
+    """The outcome says so, without an error; nothing is applied, no round holds the next back, and once what runs is
+    what was advised there is nothing to recommend.
+    """
+    low, high = rates_with_different_plans()
+    platform = MemoryPlatform(plan_for(low), [high])
+    heard: list[Decision] = []
+    decider = CoolDown(MinimumGain(algorithm(), 1e-9), 1000.0)
+    loop = Controller(Recommending(platform), LastForecaster(), decider, [heard.append])
+    for now in range(0, 50, 10):
+        loop.step(float(now))
+    assert [(one.outcome, one.error) for one in heard] == [(Outcome.RECOMMENDED, "")] * 5
+    assert all(one.proposal and one.proposal.plan == plan_for(high) for one in heard)
+    assert all(one.observation.plan == plan_for(low) and not is_switch(one) for one in heard)
+    assert platform.applied == []
+    platform.plan = plan_for(high)
+    assert loop.step(50.0).outcome is Outcome.UNCHANGED
+
+
+def test_a_degraded_plan_that_is_only_recommended_says_both() -> None:
+    """Recommended is how the round ended; that the plan breaks a promise is in the proposal."""
+    loop = Controller(Recommending(MemoryPlatform(plan_for(1.0), [1e6])), LastForecaster(), algorithm())
+    decision = loop.step(0.0)
+    assert decision.outcome is Outcome.RECOMMENDED
+    assert decision.proposal is not None
+    assert decision.proposal.status is Status.DEGRADED
 
 
 def rates_with_different_plans() -> tuple[float, float]:

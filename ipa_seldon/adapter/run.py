@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,13 +18,14 @@ from ipa_seldon.adapter.loop import PipelineLoop
 from ipa_seldon.adapter.service import Service
 from ipa_seldon.adapter.sources import Source, config_maps, files
 from ipa_seldon.asgi import listen, serve_process
-from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, seldon_platform, seldon_spec
+from ipa_seldon.bootstrap import build_controller, build_seldon_algorithm, seldon_platform
 from ipa_seldon.cluster.api import Call, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.cluster.lease import Lease
-from ipa_seldon.config import Config, with_algorithm
+from ipa_seldon.config import Config, with_algorithm, with_mode
 from ipa_seldon.controller import Listener
 from ipa_seldon.plan import Decision, Outcome
+from ipa_seldon.schema import Mode
 from ipa_seldon.telemetry.audit import AuditLog
 from ipa_seldon.telemetry.history import History
 from ipa_seldon.telemetry.metrics import AdapterMetrics
@@ -42,7 +43,7 @@ class AdapterSettings:
     paths: tuple[Path, ...]
     namespace: str | None
     prometheus: str | None = None
-    mode: str | None = None
+    mode: Mode | None = None
     algorithm: str | None = None
     solver: str | None = None
     audit: Path | None = None
@@ -68,7 +69,7 @@ class Adapter:
     def loop(self, source: Source) -> PipelineLoop | None:
         """The loop of one pipeline, None when its mode is off; ConfigError when its file cannot be used."""
         config = self._config(source)
-        if seldon_spec(config).mode == "off":
+        if config.mode == "off":
             return None
         load = build_load(config, self.cluster.namespace, self._settings.prometheus)
         platform = seldon_platform(config, self.cluster, load, self._say)
@@ -78,6 +79,7 @@ class Adapter:
             self.metrics.listener(config.name, load.violations),
             lambda decision: self._tell(config.name, decision),
             lambda decision: platform.tell_load(decision.load),
+            platform.heard,
         ]
         if self._settings.audit is not None:
             path = self._settings.audit / f"{config.name}.jsonl"
@@ -94,10 +96,7 @@ class Adapter:
         config = source.read()
         if self._settings.algorithm:
             config = with_algorithm(config, self._settings.algorithm)
-        mode = self._settings.mode or seldon_spec(config).mode
-        seldon = seldon_spec(config).model_copy(update={"mode": mode})
-        spec = config.spec.model_copy(update={"seldon": seldon})
-        return replace(config, document=config.document.model_copy(update={"spec": spec}))
+        return with_mode(config, self._settings.mode) if self._settings.mode else config
 
     def _count(self, call: Call) -> None:
         self.metrics.called(call.verb, call.resource, call.code)

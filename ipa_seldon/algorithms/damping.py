@@ -35,15 +35,20 @@ class Wrapper:
 
 
 class CoolDown(Wrapper):
-    """Holds switches for ``seconds`` after the last one it let through."""
+    """Holds switches for ``seconds`` after the last one that it let through and that was made.
+
+    A switch that was refused, or only recommended, starts no cool-down: what it lets through is what it would do now.
+    """
 
     def __init__(self, algorithm: Algorithm, seconds: float) -> None:
         super().__init__(algorithm)
         self._seconds = seconds
         self._last_switch: float | None = None
+        self._let_through: Observation | None = None
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The wrapped algorithm's proposal, or the running plan during the cool-down."""
+        self._notice(observation)
         proposal = self._algorithm.decide(rate, observation)
         running = _still_good(self._algorithm, proposal, rate, observation)
         if running is not None and self._last_switch is not None:
@@ -54,13 +59,20 @@ class CoolDown(Wrapper):
         return proposal
 
     def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
-        """When it was a switch."""
+        """Whether it let a switch through."""
         super().remember(rate, observation, proposal)
+        self._notice(observation)
         self._note(observation, proposal)
+
+    def _notice(self, observation: Observation) -> None:
+        """Whether the switch that was let through last was made."""
+        before, self._let_through = self._let_through, None
+        if before is not None and not same_plan(before.plan, observation.plan):
+            self._last_switch = before.time
 
     def _note(self, observation: Observation, proposal: Proposal) -> None:
         if observation.plan and not same_plan(proposal.plan, observation.plan):
-            self._last_switch = observation.time
+            self._let_through = observation
 
 
 class Stabilised(Wrapper):

@@ -20,6 +20,8 @@ COMMANDS = {
     "detach": ("ipa_seldon.cli.detach:detach", "Give a SeldonDeployment back what it was before attach."),
     "simulate": ("ipa_seldon.cli.simulate:simulate", "Simulate a pipeline under a load, without a server."),
     "experiment": ("ipa_seldon.cli.experiment:experiment", "Simulate pipelines x loads x methods x seeds and compare."),
+    "backtest": ("ipa_seldon.cli.backtest:backtest", "Replay a history, and compare what algorithms would have done."),
+    "report": ("ipa_seldon.cli.report:report", "Report on a run; with --agreement, advice against what ran."),
     "validate": ("ipa_seldon.cli.validate:validate", "Set the simulator against a real Triton."),
     "run": ("ipa_seldon.cli.run:run", "Serve a pipeline and adapt it until stopped."),
     "doctor": ("ipa_seldon.cli.doctor:doctor", "Check live what adapting pipelines on a cluster needs."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -13,6 +14,8 @@ import click
 from ipa_seldon.fields import parse_duration
 from ipa_seldon.plan import Allocation
 
+LATEST = 1e11
+"""Seconds since the epoch: about as late as a datetime can be."""
 _POD = re.compile(r"(?P<variant>[^=\s]+)=(?P<cores>[1-9]\d{0,5})(:(?P<share>\d*\.?\d+))?")
 
 
@@ -28,7 +31,7 @@ class Finite(click.FloatRange):
 
 
 class Seconds(click.ParamType[float]):
-    """A positive duration: seconds, or 250ms, 10s, 2m."""
+    """A positive duration: seconds, or 250ms, 10s, 2m, 7d."""
 
     name = "duration"
 
@@ -41,6 +44,27 @@ class Seconds(click.ParamType[float]):
         if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
             self.fail(f"{value!r}: accepted: a duration above 0 such as 250ms, 10s, 2m", param, ctx)
         return float(seconds)
+
+
+class Moment(click.ParamType[float]):
+    """A moment: seconds since the epoch, or ISO 8601, which without an offset is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds since the epoch; fails with what is accepted."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                seconds = -1.0
+            else:
+                seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not 0 < seconds < LATEST:
+            self.fail(f"{value!r}: accepted: 2026-05-01T12:00:00Z, or seconds since the epoch", param, ctx)
+        return seconds
 
 
 class Running(click.ParamType[tuple[Allocation, ...]]):

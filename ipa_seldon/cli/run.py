@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from ipa_seldon.plan import Decision
+    from ipa_seldon.schema import Mode
 
 
 @click.command()
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--mode",
     type=click.Choice(["active", "recommend", "off"]),
-    help="With --platform seldon: overrides the files' mode.",
+    help="Apply plans, only say them, or make none; overrides the files' mode (spec.seldon.mode, else active).",
 )
 def run(
     paths: tuple[Path, ...],
@@ -66,16 +67,16 @@ def run(
     solver: str | None,
     namespace: str | None,
     prometheus: str | None,
-    mode: str | None,
+    mode: Mode | None,
 ) -> None:
     """Serve a pipeline on a Triton of this machine, or adapt those of a cluster, until SIGINT or SIGTERM."""
     if platform == "local":
         if len(paths) != 1:
             raise click.UsageError("--file: accepted: one pipeline file with --platform local")
-        for name, value in (("namespace", namespace), ("prometheus", prometheus), ("mode", mode)):
+        for name, value in (("namespace", namespace), ("prometheus", prometheus)):
             if value is not None:
                 raise click.UsageError(f"--{name}: accepted: only with --platform seldon")
-        _run_local(paths[0], Ports(port, status_port), audit, algorithm, solver)
+        _run_local(paths[0], Ports(port, status_port), audit, mode, algorithm, solver)
         return
     if status_port is not None:
         raise click.UsageError("--status-port: accepted: only with --platform local; else the page is at --port")
@@ -92,15 +93,18 @@ class Ports(NamedTuple):
     status: int | None
 
 
-def _run_local(path: Path, ports: Ports, audit: Path | None, algorithm: str | None, solver: str | None) -> None:
+def _run_local(
+    path: Path, ports: Ports, audit: Path | None, mode: Mode | None, algorithm: str | None, solver: str | None
+) -> None:
     import signal
     import threading
     from contextlib import ExitStack
 
     from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan, serve_locally, time_shared
-    from ipa_seldon.config import read_config, with_algorithm
+    from ipa_seldon.config import read_config, with_algorithm, with_mode
     from ipa_seldon.controller import Listener
     from ipa_seldon.driver import drive
+    from ipa_seldon.platforms.recommending import Recommending
     from ipa_seldon.telemetry.audit import AuditLog
     from ipa_seldon.telemetry.live import LiveTelemetry, live_page
 
@@ -108,6 +112,7 @@ def _run_local(path: Path, ports: Ports, audit: Path | None, algorithm: str | No
     config, note = time_shared(with_algorithm(config, algorithm) if algorithm else config)
     if note:
         click.echo(f"{config.name}: {note}", err=True)
+    config = with_mode(config, mode) if mode else config
     decider = build_algorithm(config, solver=solver)
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,10 +127,13 @@ def _run_local(path: Path, ports: Ports, audit: Path | None, algorithm: str | No
                 f"{config.name}: live page at {stack.enter_context(live_page(telemetry, ports.status))}", err=True
             )
         serving = stack.enter_context(serve_locally(config, first_plan(decider), ports.gateway))
+        click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer, {config.mode}", err=True)
+        if config.mode == "off":
+            told.wait()
+            return
         listeners.append(stack.enter_context(telemetry.watching(config, serving.gateway.violations)))
-        controller = build_controller(config, serving.platform, decider, listeners)
-        click.echo(f"{config.name}: serving at {serving.gateway.url}/v2/models/infer", err=True)
-        drive(controller, config.spec.interval, told.wait)
+        platform = serving.platform if config.mode == "active" else Recommending(serving.platform)
+        drive(build_controller(config, platform, decider, listeners), config.spec.interval, told.wait)
 
 
 def _say(decision: Decision) -> None:

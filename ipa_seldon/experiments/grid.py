@@ -26,6 +26,7 @@ from ipa_seldon.traces import load_rates, read_bandwidth, read_trace, window
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
 _BESIDE = (
+    "advice",
     "cli",
     "demo",
     "driver.py",

@@ -158,9 +158,14 @@ def _over_network(run: SimulatedRun, transfers: Floats) -> dict[str, Any]:
 
 def mean_cost(run: SimulatedRun) -> float:
     """Cores allocated, weighted by time, from the start of the load to its end."""
-    moments, cores = run.allocated
-    spans = np.diff(np.append(np.minimum(moments, run.duration), run.duration))
-    return float((spans * cores).sum() / run.duration)
+    return core_seconds(run.allocated, run.duration) / run.duration
+
+
+def core_seconds(allocated: tuple[Floats, Floats], duration: float) -> float:
+    """What ``allocated`` (seconds at which the cores change, and the cores from then on) comes to by ``duration``."""
+    moments, cores = allocated
+    spans = np.diff(np.append(np.minimum(moments, duration), duration))
+    return float((spans * cores).sum())
 
 
 def repeated(scenario: Scenario, repeats: int) -> list[dict[str, Any]]:

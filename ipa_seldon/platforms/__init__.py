@@ -27,6 +27,6 @@ class Platform(Protocol):
     def apply(self, plan: Plan) -> None:
         """Make ``plan`` run, return when it does or is under way. Nothing is sent for a stage that already runs so.
 
-        RefusedError when the platform is not to be changed now.
+        RefusedError when the platform is not to be changed now; RecommendedError when it never is.
         """
         ...

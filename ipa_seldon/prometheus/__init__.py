@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipa_seldon.errors import LoadError, LoadReason, PlatformError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WINDOW", "Executor", "Prometheus"]
 
+LOOK = 600.0
+"""Seconds in which samples are looked at to know how often there is one."""
 LONGEST = 200
 """Characters of a server's words that are told."""
 Answer = TypeVar("Answer")
@@ -53,23 +57,35 @@ class Prometheus:
         answers more than one series, beside one with the label ``restarted``.
         """
         end = math.floor(now)
-        span = range(end - seconds + 1, end + 1)
+        return self._judged(*self._loads(query, range(end - seconds + 1, end + 1)))
 
-        def ask(client: PrometheusConnect) -> list[tuple[bool, Rates]]:
+    def rates(self, query: str, span: range) -> list[float]:
+        """As ``load``, the values alone, at the moments of ``span`` (seconds since the epoch): at most 11,000."""
+        return self._loads(query, span)[0]
+
+    def series(self, query: str, span: range) -> list[tuple[Mapping[str, str], Rates]]:
+        """The labels and the values of every series of ``query`` at the moments of ``span``: at most 11,000."""
+
+        def ask(client: PrometheusConnect) -> list[tuple[Mapping[str, str], Rates]]:
             first, last = (datetime.fromtimestamp(second, UTC) for second in (span[0], span[-1]))
             return [
-                (RESTARTED in series["metric"], {int(time): _finite(value) for time, value in series["values"]})
-                for series in client.custom_query_range(query, first, last, "1")
+                (series["metric"], {int(time): _finite(value) for time, value in series["values"]})
+                for series in client.custom_query_range(query, first, last, str(span.step))
             ]
 
-        found = self._answer(ask)
-        loads = [rates for mark, rates in found if not mark]
-        if len(loads) > 1:
-            words = f"{self}: {len(loads)} series answer {query!r}; accepted: one, as of sum(...)"
-            raise LoadError(words, LoadReason.DUPLICATE)
-        marks = [rates for mark, rates in found if mark]
-        rates = [loads[0].get(second, math.nan) for second in span] if loads else [math.nan] * seconds
-        return self._judged(rates, bool(loads), [bool(marks) and second in marks[0] for second in span])
+        return self._answer(ask)
+
+    def scrape_interval(self, selector: str, now: float) -> float | None:
+        """Seconds between two samples of the series that ``selector`` names: the median over the LOOK before ``now``;
+        None where there are not two.
+        """
+
+        def ask(client: PrometheusConnect) -> list[list[float]]:
+            found = client.custom_query(f"{selector}[{duration(LOOK)}]", {"time": now})
+            return [[time for time, _ in series["values"]] for series in found]
+
+        gaps = [later - earlier for times in self._answer(ask) for earlier, later in pairwise(times)]
+        return median(gaps) if gaps else None
 
     def arrivals(self, query: str, seconds: int, now: float) -> list[float]:
         """The values alone."""
@@ -105,17 +121,23 @@ class Prometheus:
         # This is for messages, hence without a password.
         return f"Prometheus at {re.sub('//[^/]*@', '//', self.url)}"
 
+    def _loads(self, query: str, span: range) -> tuple[list[float], bool, list[bool]]:
+        """The values, whether any series has them, and the moments at which counters begin."""
+        found = self.series(query, span)
+        loads = [rates for labels, rates in found if RESTARTED not in labels]
+        if len(loads) > 1:
+            words = f"{self}: {len(loads)} series answer {query!r}; accepted: one, as of sum(...)"
+            raise LoadError(words, LoadReason.DUPLICATE)
+        marks = {second for labels, rates in found if RESTARTED in labels for second in rates}
+        restarted = [second in marks for second in span]
+        rates = [loads[0].get(second, math.nan) if loads else math.nan for second in span]
+        return _kept_up(rates, restarted), bool(loads), restarted
+
     def _judged(self, rates: list[float], answered: bool, restarted: list[bool]) -> Measured:
         if not any(map(math.isfinite, rates)):
             if answered:
                 return Measured(rates, LoadFault(LoadReason.NAN, f"{self}: the load is not a number"))
             return Measured(rates, LoadFault(LoadReason.EMPTY, f"{self}: no series answers: nobody measures the load"))
-        before = math.nan
-        for index, (rate, new) in enumerate(zip(rates, restarted, strict=True)):
-            if not new:
-                before = rate
-            elif rate < before:
-                rates[index] = before
         if not any(restarted):
             return Measured(rates)
         words = f"{self}: counters began in {sum(restarted)} of the last {len(rates)} seconds"
@@ -191,6 +213,17 @@ def _refusal(response: Response) -> str:
 
 def _line(text: object) -> str:
     return " ".join(str(text).split())
+
+
+def _kept_up(rates: list[float], restarted: list[bool]) -> list[float]:
+    """The rates, while counters begin no lower than before."""
+    kept, before = list(rates), math.nan
+    for index, (rate, new) in enumerate(zip(rates, restarted, strict=True)):
+        if not new:
+            before = rate
+        elif rate < before:
+            kept[index] = before
+    return kept
 
 
 def _finite(value: str) -> float:

@@ -32,6 +32,11 @@ TRITON_SUCCESSES, TRITON_FAILURES = "nv_inference_request_success", "nv_inferenc
 class Counters(Protocol):
     """Who counts a pipeline's requests."""
 
+    @property
+    def counters(self) -> list[str]:
+        """The series in which they are counted, as PromQL selects them."""
+        ...
+
     def arrivals_query(self, window: float = WINDOW) -> str:
         """PromQL for requests/s: one series, and another with the label ``restarted`` where counters began."""
         ...
@@ -55,9 +60,14 @@ class Executor:
         labels = {"deployment_name": self.graph, "predictor_name": self.predictor, "namespace": self.namespace}
         return _selector(labels, 'service=~"predictions|.*ModelInfer"')
 
+    @property
+    def counters(self) -> list[str]:
+        """Of answered requests."""
+        return [f"{EXECUTOR_REQUESTS}_count{self.selector}"]
+
     def arrivals_query(self, window: float = WINDOW) -> str:
         """The requests that executors answered. Before the first answer of all there is no series."""
-        return _growth([f"{EXECUTOR_REQUESTS}_count{self.selector}"], window)
+        return _growth(self.counters, window)
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,14 @@ class Gateway:
         """Its labels, in PromQL's braces."""
         return _selector({"pipeline": self.pipeline, "namespace": self.namespace})
 
+    @property
+    def counters(self) -> list[str]:
+        """Of requests that arrived."""
+        return [f"{GATEWAY_ARRIVALS}{self.selector}"]
+
     def arrivals_query(self, window: float = WINDOW) -> str:
         """The requests that arrived; zero from the gateway's start on."""
-        return _growth([f"{GATEWAY_ARRIVALS}{self.selector}"], window)
+        return _growth(self.counters, window)
 
     def missed_query(self, seconds: float) -> str:
         """Of the requests answered in that time, the share that was late, dropped or failed."""
@@ -101,10 +116,15 @@ class Triton:
         entry = pipeline.stages[0]
         return cls(pipeline.name, entry.name, entry.rate, namespace)
 
+    @property
+    def counters(self) -> list[str]:
+        """Of requests that were answered, and that failed."""
+        selector = _selector({"model": self.model, "pipeline": self.pipeline, "namespace": self.namespace})
+        return [f"{TRITON_SUCCESSES}{selector}", f"{TRITON_FAILURES}{selector}"]
+
     def arrivals_query(self, window: float = WINDOW) -> str:
         """The requests that it answered or failed, a request counting once however many inferences are in it."""
-        selector = _selector({"model": self.model, "pipeline": self.pipeline, "namespace": self.namespace})
-        return _growth([f"{TRITON_SUCCESSES}{selector}", f"{TRITON_FAILURES}{selector}"], window, self.per_request)
+        return _growth(self.counters, window, self.per_request)
 
 
 def duration(seconds: float) -> str:

@@ -128,6 +128,15 @@ def poisson_arrivals(rates: Floats, seed: int) -> Floats:
     return times
 
 
+def counted_arrivals(counts: Floats, seed: int) -> Floats:
+    """Arrival times (seconds from the start, ascending) of ``counts[k]`` requests in [k, k + 1), whole numbers, each at
+    any moment of its second: a Poisson process whose counts are known. NaN counts as no load.
+    """
+    seconds = np.repeat(np.arange(len(counts)), np.nan_to_num(counts).astype(int))
+    times: Floats = np.sort(seconds + np.random.default_rng((seed, 1)).random(len(seconds)))
+    return times
+
+
 def _unit_arrivals(end: float, generator: np.random.Generator) -> Floats:
     """Arrivals in [0, end) of a Poisson process of rate 1."""
     # Four standard deviations above the mean: nearly always the first block already reaches the end.

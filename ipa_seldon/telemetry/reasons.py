@@ -18,7 +18,6 @@ plan between rounds, ``load`` the share of missed requests, ``loop`` a fault of 
 is begun again.
 """
 REFUSALS: Mapping[str, str] = {
-    "only recommended": "recommended",
     "Paused": "paused",
     "Edited": "edited",
     "Reverted": "reverted",

@@ -64,7 +64,7 @@ class PipelineSeries:
         self._set(of.OBJECTIVE, spec.slo.percentile / 100)
         self._set(of.INTERVAL, spec.interval)
         self._set(of.QUANTILE, quantile)
-        self._set(of.MODE, 1, spec.seldon.mode if spec.seldon else "active")
+        self._set(of.MODE, 1, config.mode)
         self._begin_at_zero()
         self._tell()
 

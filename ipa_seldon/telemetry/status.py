@@ -36,6 +36,7 @@ IN_WORDS = {
     Outcome.REFUSED: "the plan was not applied",
     Outcome.NO_DATA: "no load is known",
     Outcome.FALLBACK: "no load is known, and the fallback is in force",
+    Outcome.RECOMMENDED: "another plan than what runs is recommended",
     Outcome.DEGRADED: "no plan carries the load within the SLO",
 }
 """Of outcomes that are the state of a pipeline: all but the QUIET ones."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.config import read_config
 from ipa_seldon.errors import LoadReason
 from ipa_seldon.gateway.process import GatewayProcess
+from ipa_seldon.plan import Outcome
 from ipa_seldon.prometheus import Executor, Prometheus
 from ipa_seldon.specs.desired import KEY
 from ipa_seldon.specs.seldon import plan_name
@@ -280,25 +282,42 @@ def test_pipelines_come_change_and_go(namespace: Namespace) -> None:
 
 
 def test_recommended_only(namespace: Namespace) -> None:
-    """As from a laptop, by a file: with --mode recommend nothing is changed, and the plan is told as an Event, an
-    annotation and a metric.
+    """As from a laptop, by a file: with --mode recommend no graph, Deployment or plan is changed, and the plan is told
+    as an Event, an annotation, a metric, and in the audit log as recommended.
     """
     namespace.render()
     wait_for(lambda: namespace.emulator.objects("deployments"), 30)
-    before = namespace.replicas()
-    adapter = namespace.adapter("--mode", "recommend", "-f", str(namespace.directory / "toy.yaml"))
+
+    def desired() -> list[Any]:
+        documents = [*namespace.emulator.objects("deployments"), namespace.emulator.object("seldondeployments", "toy")]
+        maps = [(one["metadata"]["name"], one.get("data")) for one in namespace.emulator.objects("configmaps")]
+        return [*((one["metadata"]["name"], one["spec"]) for one in documents), *maps]
+
+    before, directory = deepcopy(desired()), namespace.directory
+    arguments = ("--mode", "recommend", "-f", str(directory / "toy.yaml"), "--audit", str(directory / "audit"))
+    adapter = namespace.adapter(*arguments)
     namespace.executor.load("toy", 350.0)
     wait_for(lambda: any("double light x4" in message for message in namespace.events("Recommended")), 60)
-    graph = namespace.emulator.object("seldondeployments", "toy")
-    assert "double light x" in graph["metadata"]["annotations"]["ipa.seldon.io/recommended"]
-    assert namespace.replicas() == before
-    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="refused", reason="recommended") >= 1
-    assert adapter.metric("ipa_desired_replicas", pipeline="toy", stage="double") == 4
+
+    def annotated() -> bool:
+        annotations = namespace.emulator.object("seldondeployments", "toy")["metadata"].get("annotations") or {}
+        return "double light x4" in annotations.get("ipa.seldon.io/recommended", "")
+
+    wait_for(annotated, 30)
+    assert desired() == before
+    wait_for(lambda: adapter.metric("ipa_desired_replicas", pipeline="toy", stage="double") == 4, 30)
+    assert adapter.metric("ipa_decisions_total", pipeline="toy", outcome="recommended") >= 1
     assert adapter.metric("ipa_current_replicas", pipeline="toy", stage="double") == 1
     assert adapter.metric("ipa_mode", pipeline="toy", mode="recommend") == 1
     found = adapter.status("toy")
-    assert (found["state"], "only recommended: " in found["why"]) == ("refused", True)
-    assert (found["stages"][0]["current"][0]["replicas"], found["stages"][0]["desired"][0]["replicas"]) == (before, 4)
+    assert found["state"] == "recommended"
+    assert (found["stages"][0]["current"][0]["replicas"], found["stages"][0]["desired"][0]["replicas"]) == (1, 4)
+    adapter.end()
+    _, _, decisions = read_audit_log(directory / "audit" / "toy.jsonl")
+    advised = [decision for decision in decisions if decision.outcome is Outcome.RECOMMENDED]
+    assert any(decision.proposal and decision.proposal.plan["double"][0].replicas == 4 for decision in advised)
+    assert {decision.observation.plan["double"][0].replicas for decision in decisions if decision.rate} == {1}
+    assert {decision.error for decision in advised} == {""}
 
 
 def test_a_prometheus_that_goes_away_takes_nothing_with_it(namespace: Namespace) -> None:
@@ -382,7 +401,7 @@ def answer(url: str, left: float) -> int:
             "spec.seldon.load.prometheus.url: missing; accepted: there, by --prometheus or by PROMETHEUS_URL",
         ),
         (["--platform", "local"], "--file: accepted: one pipeline file"),
-        (["-f", "x.yaml", "--mode", "off"], "--mode: accepted: only with --platform seldon"),
+        (["-f", "x.yaml", "--namespace", "x"], "--namespace: accepted: only with --platform seldon"),
         (["--platform", "seldon", "--status-port", "0"], "--status-port: accepted: only with --platform local"),
         (["--platform", "seldon", "--prometheus", "http://127.0.0.1:9"], "no cluster: "),
         (["--platform", "seldon", "--prometheus", "http://127.0.0.1:9", "-f", "absent.yaml"], "absent.yaml: "),

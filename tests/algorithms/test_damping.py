@@ -96,3 +96,22 @@ def test_a_lower_rate_needs_decisions_in_a_row_that_agree() -> None:
     for step, rate in enumerate([10.0, 4.0, 5.0, 4.0, 20.0, 3.0, 8.0, 3.0, 3.0, 3.0]):
         agreed.decide(rate, Observation(float(step), (), {}))
     assert inner.asked == [10.0, 10.0, 10.0, 5.0, 20.0, 20.0, 20.0, 8.0, 8.0, 3.0]
+
+
+def test_a_switch_that_was_not_made_starts_no_cool_down() -> None:
+    """What is refused or only recommended is proposed again at once; what was made holds the next one back, from when
+    it was let through.
+    """
+    high, low = (algorithm(Queueing.CALIBRATED).decide(rate, Observation(0.0, (), {})).plan for rate in (60.0, 1.0))
+    assert high != low
+    cooling = CoolDown(algorithm(Queueing.CALIBRATED), 100.0)
+
+    def held(rate: float, time: float, running: Plan) -> bool:
+        return cooling.decide(rate, Observation(time, (), running)).held
+
+    assert not held(1.0, 0.0, high)
+    assert not held(1.0, 10.0, high)
+    assert not held(60.0, 20.0, low)  # a rescue, after the switch of 10 s was made
+    assert held(1.0, 60.0, high)
+    assert held(1.0, 119.0, high)
+    assert not held(1.0, 121.0, high)

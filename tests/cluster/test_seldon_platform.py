@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
-from ipa_seldon.errors import LoadReason, PlatformError, RefusedError
-from ipa_seldon.plan import Backlog, LoadFault, LoadHealth
+from ipa_seldon.errors import LoadReason, PlatformError, RecommendedError, RefusedError
+from ipa_seldon.plan import Backlog, Decision, LoadFault, LoadHealth, Outcome, Proposal, Status, plan_words
+from ipa_seldon.platforms.seldon.voice import RECOMMENDED
 from ipa_seldon.specs.observed import PAUSED
+from ipa_seldon.specs.seldon import plan_name
 from tests.cluster.conftest import Place
 from tests.cluster.emulator import Emulator
 from tests.cluster.world import START, World, door, toy_plan, world_of
@@ -478,16 +480,48 @@ def test_without_a_measure_of_violations_a_plan_proves_itself_by_running(world: 
 
 
 def test_only_recommended(world: World) -> None:
-    """Nothing but an annotation and an Event for each new recommendation; what runs is observed as ever."""
+    """Nothing but an annotation and an Event for each new recommendation; what runs is observed as ever. Of the graph
+    its annotations alone are written, and the plan that sidecars follow is not.
+    """
     platform = world.adapter(acts=False)
-    for plan in (toy_plan(("heavy", 4)), toy_plan(("heavy", 4)), toy_plan(("light", 1))):
-        with pytest.raises(RefusedError, match="only recommended: double"):
-            world.apply(platform, plan)
+    before, plan = world.document(), world.cluster.get(CONFIG_MAPS, plan_name(world.graph))
+    for advised in (toy_plan(("heavy", 4)), toy_plan(("heavy", 4)), toy_plan(("light", 1))):
+        with pytest.raises(RecommendedError, match="only recommended: double"):
+            world.apply(platform, advised)
         world.tick(platform, 2)
     assert dict(platform.observe(world.now).plan) == dict(START)
     assert len(world.events("Recommended")) == 2
     assert world.written == {"seldondeployments", "events"}
     assert world.running()["double"] == ("light", 2, 1, 1)
+    after = world.document()
+    assert after["metadata"].pop("annotations").keys() - before["metadata"].pop("annotations", {}).keys() == {
+        RECOMMENDED
+    }
+    assert after["spec"] == before["spec"]
+    assert world.cluster.get(CONFIG_MAPS, plan_name(world.graph)) == plan
+
+
+def test_a_recommendation_is_taken_back_once_it_is_what_runs(world: World) -> None:
+    """Else it would be told for ever; and recommended again, it has an Event again. An adapter that acts takes nothing
+    back.
+    """
+    platform, advised = world.adapter(acts=False), toy_plan(("heavy", 4))
+    proposal = Proposal(START, Status.OPTIMAL, 0.0, 0.0, 0, 0.0, 0.0, "test")
+
+    def recommended() -> str | None:
+        annotations: dict[str, str] = world.document()["metadata"]["annotations"]
+        return annotations.get(RECOMMENDED)
+
+    for times in (1, 2):
+        with pytest.raises(RecommendedError):
+            world.apply(platform, advised)
+        assert recommended() == plan_words(advised)
+        agreeing = Decision(platform.observe(world.now), Outcome.UNCHANGED, 10.0, proposal)
+        world.adapter().heard(agreeing)
+        assert recommended() == plan_words(advised)
+        platform.heard(agreeing)
+        assert recommended() is None
+        assert len(world.events("Recommended")) == times
 
 
 # ---- faults

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipa_seldon.errors import ConfigError
-from ipa_seldon.simulation.workload import PATTERNS, pattern_rates, poisson_arrivals, scaled
+from ipa_seldon.simulation.workload import PATTERNS, counted_arrivals, pattern_rates, poisson_arrivals, scaled
 
 
 @pytest.mark.parametrize("name", PATTERNS)
@@ -111,3 +111,17 @@ def test_counts_per_second_are_poisson_at_the_rate_of_that_second() -> None:
     assert np.all(np.abs(counts.mean(axis=0) - rates) < 4 * standard_error)
     assert np.all(np.abs(counts.var(axis=0) / rates - 1) < 0.15)
     assert np.all(np.abs(np.corrcoef(counts.T) - np.eye(4)) < 0.07)
+
+
+def test_counted_requests_come_in_their_seconds_at_any_moment() -> None:
+    """Every second has just its count, none where nobody counted; within it moments are uniform
+    (Kolmogorov-Smirnov), and a seed repeats them.
+    """
+    counts = np.array([3.0, 0.0, np.nan, 4000.0, 1.0])
+    times = counted_arrivals(counts, seed=5)
+    assert np.bincount(times.astype(int), minlength=5).tolist() == [3, 0, 0, 4000, 1]
+    assert np.all(np.diff(times) >= 0)
+    within = times[3:4003] - 3
+    assert np.max(np.abs(within - (np.arange(4000) + 0.5) / 4000)) < 1.63 / np.sqrt(4000)  # the 1 % critical value
+    assert np.array_equal(times, counted_arrivals(counts, seed=5))
+    assert not np.array_equal(times, counted_arrivals(counts, seed=6))

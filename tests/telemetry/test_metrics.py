@@ -155,7 +155,7 @@ def test_what_a_round_tells(config: Config) -> None:
     assert of_variants(found, "ipa_current_batch_size")["classification", "resnet18"] == 4
 
 
-@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.FAILED])
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.RECOMMENDED, Outcome.FAILED])
 def test_what_is_wanted_is_told_apart_from_what_runs(config: Config, outcome: Outcome) -> None:
     """A plan that is not put in place is desired; what ran is current still, and its cost too."""
     metrics = AdapterMetrics()

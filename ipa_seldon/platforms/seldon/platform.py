@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
 
-from ipa_seldon.cluster.api import AUTOSCALERS, SCALED_OBJECTS, Cluster
+from ipa_seldon.cluster.api import AUTOSCALERS, SCALED_OBJECTS, Cluster, Document
 from ipa_seldon.cluster.changes import read_again
-from ipa_seldon.errors import LoadError, PlatformError, RefusedError
+from ipa_seldon.errors import LoadError, PlatformError, RecommendedError, RefusedError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Backlog, LoadFault, LoadHealth, Observation, Plan, plan_words, same_plan
+from ipa_seldon.plan import Backlog, Decision, LoadFault, LoadHealth, Observation, Plan, plan_words, same_plan
 from ipa_seldon.platforms.seldon.documents import View, known, look, read_graph
 from ipa_seldon.platforms.seldon.options import Load, SeldonOptions
 from ipa_seldon.platforms.seldon.reports import PodReports
 from ipa_seldon.platforms.seldon.resizing import by_replicas, given_up
-from ipa_seldon.platforms.seldon.voice import RECOMMENDED, Voice
+from ipa_seldon.platforms.seldon.voice import Voice
 from ipa_seldon.platforms.seldon.writes import Writes
 from ipa_seldon.rollout import Dispatch, Step, carries, next_set_step, next_step
 from ipa_seldon.specs.observed import PAUSED, Refusal, foreign_autoscaler, refusal
@@ -59,6 +59,7 @@ class SeldonPlatform:
         self._rate = 0.0
         self._fallen_back = False
         self._ready: Mapping[str, int] = {}
+        self._graph: Document | None = None
         self.refusal: Refusal | None = None
         self.waiting: Mapping[str, str] = {}
         self.stuck: Mapping[str, str] = {}
@@ -66,6 +67,7 @@ class SeldonPlatform:
     def observe(self, now: float) -> Observation:
         """The plan the cluster was asked for, or the documents state, after another step towards it."""
         view = self.advance(now)
+        self._graph = view.graph
         plan = self._plan(view)
         try:
             arrivals, fault = self._load.arrivals(now)
@@ -106,6 +108,12 @@ class SeldonPlatform:
             self._voice.event(graph, "Warning", "LoadMissing", words)
         else:
             self._voice.event(graph, "Normal", "LoadMeasured", "there is a load again to decide by")
+
+    def heard(self, decision: Decision) -> None:
+        """A listener, where plans are only recommended: once what runs is as it should be, nothing is any more."""
+        agrees = decision.proposal is not None and same_plan(decision.proposal.plan, decision.observation.plan)
+        if agrees and not self._options.acts and self._graph is not None:
+            self._voice.recommend(self._graph, None)
 
     def _look(self) -> View:
         return look(self._cluster, self._pipeline, self._options.graph, self._options.predictor)
@@ -242,11 +250,8 @@ class SeldonPlatform:
     def _apply(self, view: View, plan: Plan) -> None:
         stopped = self._refusal(view) or self._autoscaler(view)
         if stopped is None and not self._options.acts:
-            words = plan_words(plan)
-            if (view.graph["metadata"].get("annotations") or {}).get(RECOMMENDED) != words:
-                self._voice.event(view.graph, "Normal", "Recommended", words)
-                self._voice.annotate(view.graph, {RECOMMENDED: words})
-            raise RefusedError(f"only recommended: {words}")
+            self._voice.recommend(view.graph, plan_words(plan))
+            raise RecommendedError(f"only recommended: {plan_words(plan)}")
         if stopped is not None:
             self.refusal = stopped
             self._tell_refusal(view, stopped)

@@ -7,7 +7,7 @@ to no pod.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal
@@ -45,14 +45,20 @@ class Voice:
         self.annotate(graph, {CONDITION: json.dumps({**wanted, "lastTransitionTime": changed})})
         return True
 
-    def annotate(self, graph: Document, annotations: dict[str, str]) -> None:
-        """Set annotations of a graph's metadata where they differ."""
+    def recommend(self, graph: Document, words: str | None) -> None:
+        """Say what a graph should run, by an Event where that is new, and an annotation; None takes the latter back."""
+        if words is not None and (graph["metadata"].get("annotations") or {}).get(RECOMMENDED) != words:
+            self.event(graph, "Normal", "Recommended", words)
+        self.annotate(graph, {RECOMMENDED: words})
+
+    def annotate(self, graph: Document, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of a graph's metadata where they differ; None removes one."""
         there = graph["metadata"].get("annotations") or {}
         if all(there.get(key) == value for key, value in annotations.items()):
             return
         name = graph["metadata"]["name"]
         try:
-            saved = self._cluster.patch(SELDON_DEPLOYMENTS, name, {"metadata": {"annotations": annotations}})
+            saved = self._cluster.patch(SELDON_DEPLOYMENTS, name, {"metadata": {"annotations": dict(annotations)}})
             graph["metadata"] = saved["metadata"]
         except ApiError as error:
             self.say(f"{name}: cannot be annotated: {error}")

@@ -1,0 +1,1 @@
+"""What is, or would have been, recommended, set against what ran; what each algorithm would have done."""
