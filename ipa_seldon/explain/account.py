@@ -65,9 +65,9 @@ class Explanation:
 
     @property
     def same_again(self) -> bool:
-        """Whether what was decided comes out again."""
-        logged = self.decision.proposal
-        return logged is None or self.again is None or same_plan(logged.plan, self.again.plan)
+        """Whether what was decided comes out again; what was not decided by a forecast (a fallback) cannot come out."""
+        logged, again = self.decision.proposal, self.again
+        return logged is None or again is None or self.decision.rate is None or same_plan(logged.plan, again.plan)
 
     @property
     def taken(self) -> Proposal | None:
@@ -134,8 +134,8 @@ def _case(config: Config, log: Log, index: int) -> tuple[Case | None, int | None
         if earlier.rate is None:
             continue
         seen = decision.observation
-        if not seen.arrivals:  # nothing was observed: as far as known, what was in force still is
-            seen = replace(earlier.observation, time=seen.time, plan=plan_in_force(earlier))
+        if not seen.arrivals:  # no load was observed, or nothing at all: what was in force then still is, if not known
+            seen = replace(earlier.observation, time=seen.time, plan=seen.plan or plan_in_force(earlier))
         return Case(config, earlier.rate, seen, before), log.ticks[k]
     return None, None
 

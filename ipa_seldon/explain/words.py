@@ -131,6 +131,8 @@ def _load(about: Explanation) -> str:
         last = f"{figure(load.interval_mean)} requests/s in the last {duration(about.config.spec.interval)}"
         peak = f"{figure(load.window_mean)} in the mean of {duration(spec.window)}, {figure(load.window_peak)} at most"
         words = f"{last}, {peak}"
+    if about.decision.load.words:
+        words += f"; {about.decision.load.words}"
     if load.unmeasured:
         words += f"; {load.unmeasured} seconds were not measured"
     if load.forecast is None:
@@ -148,8 +150,8 @@ def _decision(about: Explanation) -> str:
     decision, proposal = about.decision, about.proposal
     reasons = [decision.error, proposal.reason if proposal else ""]
     words = [action_words(decision), *(reason for reason in reasons if reason)]
-    if decision.proposal is None and proposal is not None:
-        words.append(f"it would have been: {difference(about.running, proposal.plan)}")
+    if decision.rate is None and about.again is not None:
+        words.append(f"by that forecast it would have been: {difference(about.running, about.again.plan)}")
     elif decision.error and proposal is not None:
         words.append(f"it would have run: {difference(about.running, proposal.plan)}")
     return "; ".join(words)

@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 
 from ipa_seldon.config import Config, read_config
-from ipa_seldon.errors import ConfigError
+from ipa_seldon.errors import ConfigError, LoadReason
 from ipa_seldon.explain.account import Explanation, explain, find
 from ipa_seldon.explain.document import as_document
 from ipa_seldon.explain.words import limits, tables, title, told
-from ipa_seldon.plan import Allocation, Decision, Observation, Outcome, Proposal
+from ipa_seldon.plan import (
+    Allocation,
+    Decision,
+    LoadFault,
+    LoadHealth,
+    Observation,
+    Outcome,
+    Proposal,
+    same_plan,
+)
 from ipa_seldon.telemetry.audit import Log, decision_from_json, decision_to_json, read_log
 from tests.explain.logs import ONE_EACH, decided, published, simulated
 from tests.telemetry.test_audit import log_a_run
@@ -169,13 +178,32 @@ def test_where_nothing_was_decided_it_says_what_would_have_been(tmp_path: Path) 
     for about in (no_data, failed):
         assert about.decision.proposal is None
         assert about.proposal is not None
-        assert "it would have been: " in words(about)["decision"]
+        assert "by that forecast it would have been: " in words(about)["decision"]
         assert len(about.answers) > 4
     assert "out of reach" in words(failed)["decision"]
     blind = Decision(Observation(10.0, (math.nan,) * 10, {}), Outcome.NO_DATA)
     about = explain(replace(log, decisions=(blind,), ticks=(0,)), 0)
     assert "nothing to decide" in words(about)["note"]
     assert as_document(about)["changes"] == []
+
+
+def test_a_fallback_is_told_beside_what_the_last_forecast_would_have_led_to(tmp_path: Path) -> None:
+    """A floor for a load that is missing: why it is missing, what the floor runs, and what was known to run before."""
+    log = decided(config(tmp_path), 10.0, 25.0)
+    fault = LoadFault(LoadReason.EMPTY, "nothing answers the query")
+    seen = Observation(30.0, (), ONE_EACH, fault=fault)
+    health = LoadHealth(fault.reason, fault.words, failures=3, fallback=True)
+    floor = decided(config(tmp_path), 40.0).decisions[0].proposal
+    fallback = Decision(seen, Outcome.FALLBACK, proposal=floor, load=health)
+    about = explain(replace(log, decisions=(*log.decisions, fallback), ticks=(0, 1, 2)), 2)
+    said = words(about)
+    assert "nothing answers the query; forecast: none, that of decision 1 stands in: 25" in said["load"]
+    assert floor is not None
+    assert about.proposal is not None
+    assert same_plan(about.proposal.plan, floor.plan)
+    assert (about.running, about.same_again) == (ONE_EACH, True)
+    assert "by that forecast it would have been: crop: yolov5n ×1 b1 → yolov5n ×2" in said["decision"]
+    assert "note" not in said
 
 
 def test_a_plan_that_was_refused_is_told(tmp_path: Path) -> None:
