@@ -4,6 +4,7 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +29,14 @@ demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt 
 test: models  ## Run the tests
 	$(BIN)/pytest $(TEST_ARGS)
 
-check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync
+check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync, site without broken links
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/hadolint manifests/images/*/Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
+	$(MKDOCS) build --strict --quiet
 
 bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's overhead
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)
@@ -58,6 +60,9 @@ screenshot: models  ## Take docs/live.png, the live page of a demo; needs chromi
 docs: $(STAMP)  ## Regenerate the reference pages, and the documents of the pipelines in manifests/
 	$(BIN)/python -m docs.generate
 
+site: $(STAMP)  ## Build docs/ as a site, to be opened at site/index.html
+	@$(MKDOCS) build --strict
+
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
@@ -65,4 +70,4 @@ lock: $(STAMP)
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock
 
-.PHONY: help setup models demo test check bench experiments ablation infadapter sponge screenshot docs lock
+.PHONY: help setup models demo test check bench experiments ablation infadapter sponge screenshot docs site lock

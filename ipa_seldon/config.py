@@ -327,7 +327,7 @@ def _accepted_keys(location: Sequence[int | str], kind: type[Document]) -> list[
         elif part in schema.get("properties", {}):
             schema = schema["properties"][part]
         else:  # a name that the operator chose
-            (schema,) = schema["patternProperties"].values()
+            schema = schema["additionalProperties"]
         schema = schema.get("anyOf", [schema])[0]  # an optional part: that, or null
         if "$ref" in schema:
             schema = definitions[schema["$ref"].rpartition("/")[2]]

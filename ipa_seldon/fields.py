@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
 _DURATION = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)(?P<unit>ms|s|m|h|d)")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -26,31 +27,46 @@ def parse_duration(value: object) -> object:
     return value
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=float | str),
-    Field(gt=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m."),
-]
-Delay = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=float | str),
-    Field(ge=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m; 0 is none."),
-]
-Name = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63, description="A DNS-1123 label: a-z, 0-9 and hyphens."
-    ),
-]
+# Aliases, so that a schema has each of these once, by its name, and a key that holds one has words of its own.
+Duration = TypeAliasType(
+    "Duration",
+    Annotated[
+        float,
+        BeforeValidator(parse_duration, json_schema_input_type=float | str),
+        Field(gt=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m."),
+    ],
+)
+Delay = TypeAliasType(
+    "Delay",
+    Annotated[
+        float,
+        BeforeValidator(parse_duration, json_schema_input_type=float | str),
+        Field(ge=0, allow_inf_nan=False, description="Seconds, or a duration such as 250ms, 10s, 2m; 0 is none."),
+    ],
+)
+Name = TypeAliasType(
+    "Name",
+    Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            max_length=63,
+            description="A DNS-1123 label: a-z, 0-9 and hyphens.",
+        ),
+    ],
+)
+Quantity = TypeAliasType(
+    "Quantity",
+    Annotated[
+        str,
+        Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$", description="A Kubernetes quantity of bytes, such as 512Mi."),
+    ],
+)
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
-Quantity = Annotated[
-    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$", description="A Kubernetes quantity of bytes, such as 512Mi.")
-]
-
 
 class Document(BaseModel):
-    """Frozen, and strict about unknown keys."""
+    """Frozen, and strict about unknown keys. The string below a key describes it in the schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -32,42 +32,53 @@ class MetadataSpec(Document):
     """The pipeline's name."""
 
     name: Name
+    """Of the pipeline, and of its SeldonDeployment."""
 
 
 class SloSpec(Document):
-    """End-to-end latency (seconds) that ``percentile`` per cent of the requests must meet."""
+    """What the pipeline promises to whoever sends a request."""
 
     latency: Duration
+    """From end to end, queues included."""
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
+    """Per cent of the requests that must meet the latency."""
 
 
 class GraphNode(Document):
     """A node of the DAG. A node may appear under several parents; its children are those of all its appearances."""
 
     name: Name
+    """The stage; also its model in the Triton repository."""
     children: tuple[GraphNode, ...] = ()
+    """Stages that get what this one answers."""
 
 
 class VariantSpec(Document):
-    """``version`` is the variant's number in the stage's Triton model directory; ``load_time`` in seconds, null: as the
-    capacities have it, else 0.
-    """
+    """One of the models that a stage can run."""
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
+    """Of the model alone, in the measure of its task."""
     version: Count
+    """Its number in the stage's directory of the Triton model repository."""
     load_time: Delay | None = None
+    """From being asked for to serving; null: as the capacities have it, else 0."""
 
 
 class StageSpec(Document):
-    """``threshold`` (requests/s) and ``slo`` define base allocations; ``rate``: requests per pipeline request.
-    ``gpus``: what each replica holds beside its cores, whatever the plan; they count in the cost per hour alone.
-    """
+    """One step of the pipeline."""
 
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Requests/s that a base allocation must carry within the stage's SLO, with ``allocation: base``."""
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Requests to this stage per request to the pipeline."""
     slo: Duration | None = None
+    """The stage's part of the SLO, for base allocations; null: five times the mean over variants of the latency at
+    batch 1.
+    """
     gpus: Weight = 0.0
+    """What each replica holds beside its cores, whatever the plan; they count in the cost per hour alone."""
     variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
+    """By name."""
 
     @model_validator(mode="after")
     def _versions(self) -> Self:
@@ -79,14 +90,18 @@ class StageSpec(Document):
 
 class PrometheusSpec(Document):
     """The Prometheus to ask, where neither the command line nor the environment (PROMETHEUS_URL,
-    PROMETHEUS_CA_CERT_PATH, PROMETHEUS_TLS_INSECURE_SKIP_VERIFY) says otherwise. After ``timeout`` a question has no
-    answer, however much of it has come. Token and password come from the environment alone.
+    PROMETHEUS_CA_CERT_PATH, PROMETHEUS_TLS_INSECURE_SKIP_VERIFY) says otherwise. Token and password come from the
+    environment alone.
     """
 
     url: str | None = None
+    """Without a user or a password."""
     ca_cert_path: str | None = None
+    """Of the certificates that it is trusted by; null: the system's."""
     tls_insecure_skip_verify: bool = False
+    """Whether any certificate will do."""
     timeout: Duration = 5.0
+    """After it a question has no answer, however much of it has come."""
 
     @model_validator(mode="after")
     def _no_secret(self) -> Self:
@@ -97,49 +112,59 @@ class PrometheusSpec(Document):
 
 
 class LoadSpec(Document):
-    """Whose counters are the load: those of Seldon Core's ``executor``, of the ipa-seldon ``gateway`` that clients come
-    through, or of the ``triton`` of the pipeline's first stage. ``window``: in which two scrapes are looked for; three
-    scrape intervals outlast one that fails.
-    """
+    """Where the load comes from."""
 
     source: Literal["executor", "gateway", "triton"] = "executor"
+    """Whose counters are the load: those of Seldon Core's ``executor``, of the ipa-seldon ``gateway`` that clients come
+    through, or of the ``triton`` of the pipeline's first stage.
+    """
     window: Duration = 15.0
+    """In which two scrapes are looked for; three scrape intervals outlast one that fails."""
     prometheus: PrometheusSpec = PrometheusSpec()
+    """That scrapes them."""
 
 
 class SeldonSpec(Document):
-    """How the pipeline runs on Kubernetes under Seldon Core, in the SeldonDeployment of its name.
+    """How the pipeline runs on Kubernetes under Seldon Core, in the SeldonDeployment of its name."""
 
-    ``mode``: whether plans are applied, only recommended, or not made. ``edits``: whether replicas or a plan that
-    somebody else has changed become the plan, or pause the pipeline. A plan that does not run within ``patience`` is
-    taken back, and one under which the share of requests that miss the SLO has risen by more than ``tolerance`` when
-    ``probation`` ends. Cores that a pod does not get in place are waited for ``resize_patience``, where waiting helps;
-    then the plan is taken back (``resize_fallback: revert``), or its load carried by more replicas of the cores that
-    the stage had (``replica``, within the limits). ``load``: where the load comes from; ``arrivals``: PromQL for
-    requests/s, one series, in place of the executor's own count. ``gateway``: the URL of the ipa-seldon gateway that
-    clients come through, which then tells load, missed SLOs and deadlines in place of Prometheus.
-    """
-
-    model_uri: Annotated[
-        str, Field(pattern=r"^[a-z0-9]+://.+$", description="The model repository: pvc://claim/path, gs://bucket/path.")
-    ]
-    predictor: Annotated[
-        Name | None, Field(description="The one adapted; null: a pipeline of one stage runs a set, one per variant.")
-    ] = "default"
+    model_uri: Annotated[str, Field(pattern=r"^[a-z0-9]+://.+$")]
+    """The model repository: pvc://claim/path, gs://bucket/path."""
+    predictor: Name | None = "default"
+    """The one adapted; null: a pipeline of one stage runs a set, one per variant."""
     triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
+    """Of the server, with what the models import beside it."""
     sidecar_image: str = f"ipa-seldon:{__version__}"
-    memory: Annotated[Quantity, Field(description="Of one Triton.")] = "2Gi"
-    shared_memory: Annotated[Quantity, Field(description="Of one Triton, for its Python back end.")] = "512Mi"
+    """Of what makes a Triton run its part of the plan."""
+    memory: Quantity = "2Gi"
+    """Of one Triton."""
+    shared_memory: Quantity = "512Mi"
+    """Of one Triton, for its Python back end."""
     mode: Mode = "active"
+    """Whether plans are applied, only recommended, or not made."""
     edits: Literal["adopt", "pause"] = "adopt"
+    """Whether replicas or a plan that somebody else has changed become the plan, or pause the pipeline."""
     patience: Duration = 300.0
+    """A plan that does not run within it is taken back."""
     resize_patience: Duration = 60.0
+    """How long cores that a pod does not get in place are waited for, where waiting helps."""
     resize_fallback: Literal["revert", "replica"] = "revert"
+    """Beyond it the plan is taken back (``revert``), or its load carried by more replicas of the cores that the stage
+    had (``replica``, within the limits).
+    """
     probation: Duration = 60.0
+    """Of a new plan, before it counts as proved."""
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """By how much the share of requests that miss the SLO may rise by the end of the probation; beyond it the plan is
+    taken back.
+    """
     load: LoadSpec = LoadSpec()
+    """Whose counters it is read off, and by which Prometheus."""
     arrivals: str | None = None
+    """PromQL for requests/s, one series, in place of the executor's own count."""
     gateway: Annotated[str, Field(pattern=r"^https?://.+$")] | None = None
+    """URL of the ipa-seldon gateway that clients come through, which then tells load, missed SLOs and deadlines in
+    place of Prometheus.
+    """
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:
@@ -158,39 +183,60 @@ class PricesSpec(Document):
     """
 
     cpu_hourly_cost: Weight
+    """Of a core."""
     gpu_hourly_cost: Weight = 0.0
+    """Of a GPU."""
 
 
 class PipelineSpec(Document):
     """Everything the operator decides."""
 
     slo: SloSpec
+    """What is promised."""
     objective: ObjectiveSpec = ObjectiveSpec()
+    """What is best, of what keeps the promise."""
     algorithm: str = "ipa"
+    """What decides: a name of ``ipa-seldon plan --help``, or ``module:attribute``."""
     solver: Literal["auto", "highs", "gurobi", "exhaustive"] = "auto"
+    """Of the integer program; ``auto`` takes the fastest exact one."""
     forecaster: ForecasterSpec = ForecasterSpec()
+    """What load is planned for."""
     interval: Duration = 10.0
+    """From one decision to the next."""
     damping: DampingSpec = DampingSpec()
+    """What holds switches back."""
     fallback: FallbackSpec = FallbackSpec()
+    """What is done while the load is not known."""
     allocation: Literal["base", "variable"] = "base"
-    queueing: Annotated[
-        Queueing, Field(description="How waits are reckoned: (b - 1) / load, as published, or calibrated tails.")
-    ] = Queueing.CALIBRATED
+    """Cores of a replica: a variant's ``base`` allocation, the fewest that carry the stage's threshold within its SLO,
+    or ``variable``, a decision.
+    """
+    queueing: Queueing = Queueing.CALIBRATED
+    """How waits are reckoned: (b - 1) / load, as ``published``, or ``calibrated`` tails of a queue."""
     limits: LimitsSpec = LimitsSpec()
+    """Of every plan."""
     baselines: BaselinesSpec = BaselinesSpec()
+    """What baselines keep fixed."""
     infadapter: InfAdapterSpec = InfAdapterSpec()
+    """For ``algorithm: infadapter``."""
     sets: SetsSpec = SetsSpec()
+    """For ``algorithm: ipa-sets``."""
     sponge: SpongeSpec = SpongeSpec()
+    """For ``algorithm: sponge``."""
     prices: PricesSpec | None = None
+    """What the cost per hour in the metrics is made of."""
     graph: GraphNode
+    """The first stage, and what follows it."""
     stages: dict[Name, StageSpec]
-    profile: str | None = Field(default=None, description="Profile CSV, relative to this file.")
-    capacity: str | None = Field(
-        default=None,
-        description="CSV of what a pod takes within an SLO, relative to this file; for infadapter and its baselines.",
-    )
-    repository: str | None = Field(default=None, description="Triton model repository, relative to this file.")
+    """By name: exactly the nodes of the graph."""
+    profile: str | None = None
+    """CSV of what was measured, relative to this file: stage,variant,cores,batch,latency,throughput."""
+    capacity: str | None = None
+    """CSV of what a pod takes within an SLO, relative to this file; for infadapter and its baselines."""
+    repository: str | None = None
+    """Triton model repository, relative to this file."""
     seldon: SeldonSpec | None = None
+    """On Kubernetes."""
 
     def hourly_cost(self, plan: Plan) -> float | None:
         """What ``plan`` costs per hour, in the currency of the prices; None without any."""
@@ -236,9 +282,13 @@ class PipelineFile(Document):
     """A pipeline file (``kind: Pipeline``)."""
 
     api_version: Annotated[Literal["ipa.seldon.io/v1alpha1"], Field(alias="apiVersion")]
+    """Of this format."""
     kind: Literal["Pipeline"]
+    """Of this document."""
     metadata: MetadataSpec
+    """As in Kubernetes."""
     spec: PipelineSpec
+    """What is served, and how is decided."""
 
 
 def walk(node: GraphNode) -> Iterator[GraphNode]:

@@ -15,22 +15,29 @@ from ipa_seldon.programs import AccuracyMeasure
 
 
 class ObjectiveSpec(Document):
-    """Weights of IPA's objective: alpha * accuracy - beta * cores - delta * sum of batch sizes. A plan is weighed with
-    ``switching`` for every second that a core of replicas which do not run yet takes to start. Or, instead of alpha and
-    beta, a constraint: ``maximise: accuracy`` with ``cost_at_most`` (cores), of equals the cheapest plan, or
-    ``minimise: cost`` with ``accuracy_at_least`` (in the measure ``accuracy``), of equals the most accurate. There
-    delta and switching only decide among plans equal in both.
+    """The weighted sum alpha * accuracy - beta * cores - delta * sum of batch sizes is maximised, IPA's objective. Or,
+    instead of alpha and beta, a constraint: ``maximise`` or ``minimise`` with its limit; there delta and switching only
+    decide among plans equal in both.
     """
 
     accuracy: AccuracyMeasure = AccuracyMeasure.PRODUCT
+    """How a pipeline's accuracy is made of its stages'."""
     alpha: Weight = 2.0
+    """Weight of the accuracy."""
     beta: Weight = 1.0
+    """Weight of a core."""
     delta: Weight = 1e-6
+    """Weight of a request of batch size."""
     switching: Weight = 0.0
+    """Weight of every second that a core of replicas which do not run yet takes to start."""
     maximise: Literal["accuracy"] | None = None
+    """With ``cost_at_most``: the most accurate plan within it, of equals the cheapest."""
     cost_at_most: Count | None = None
+    """Cores."""
     minimise: Literal["cost"] | None = None
+    """With ``accuracy_at_least``: the cheapest plan that reaches it, of equals the most accurate."""
     accuracy_at_least: Weight | None = None
+    """In the measure ``accuracy``."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -58,18 +65,26 @@ class ObjectiveSpec(Document):
 
 
 class ForecasterSpec(Document):
-    """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``: the
-    highest mean over ``resolution`` seconds. A ``quantile`` of past errors is the safety, or a fixed ``margin``.
+    """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``. A
+    quantile of past errors is the safety, or a fixed margin.
     """
 
     name: str = "arima"
+    """One that ``ipa-seldon forecast --help`` lists, or ``module:attribute``."""
     window: Duration = 120.0
+    """History that is looked at."""
     aggregate: Duration = 10.0
+    """Length of a block."""
     horizon: Duration = 20.0
+    """How far ahead."""
     resolution: Duration = 1.0
+    """A peak is the highest mean over so long."""
     quantile: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = 0.95
+    """Of past errors, the safety on top of the forecast; none or null: the margin in its place."""
     margin: Weight = 0.0
-    order: Annotated[tuple[int, int, int], Field(description="ARIMA order (p, d, q).")] = (1, 0, 0)
+    """Share of the forecast put on top of it."""
+    order: tuple[int, int, int] = (1, 0, 0)
+    """ARIMA order (p, d, q)."""
 
     @model_validator(mode="after")
     def _blocks(self) -> Self:
@@ -86,31 +101,36 @@ class ForecasterSpec(Document):
 
 
 class DampingSpec(Document):
-    """Holds switches back. The rate decided for follows the forecast up at once, and down only when every forecast of
-    ``stabilization`` seconds was below it by more than the fraction ``tolerance``. While the running plan carries the
-    load: no switch for ``cooldown`` seconds after the last one, and none that gains the objective less than ``gain``
-    (with ``maximise: accuracy`` a gain in accuracy alone, with ``minimise: cost`` in cores).
-    """
+    """Holds switches back while the running plan carries the load; a plan that does not is replaced at once."""
 
     stabilization: Delay = 0.0
+    """The rate decided for follows forecasts up at once, and down only when every one of so long was below it."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """By more than this fraction."""
     cooldown: Delay = 0.0
+    """No switch for so long after the last one."""
     gain: Weight = 0.0
+    """No switch that gains the objective less; with ``maximise: accuracy`` in accuracy alone, with ``minimise: cost``
+    in cores.
+    """
 
 
 class FallbackSpec(Document):
-    """What is done while the load is not known, in the words of KEDA's fallback. Less than ``failureThreshold`` rounds
-    in a row: what runs is held. From then on, by ``behavior``: it is kept (``currentReplicas``), kept where it carries
-    ``rate`` requests/s within the SLO and else replaced by the plan for these (``currentReplicasIfHigher``), or
-    replaced by that plan in any case (``static``), unless that carries less than what runs: without a load nothing is
-    scaled down. A load whose newest measured second is older than ``staleIntervals`` times the ``interval`` is not
-    known.
+    """What is done while the load is not known, in the words of KEDA's fallback. Without a load nothing is scaled
+    down.
     """
 
     failure_threshold: Annotated[int, Field(ge=1, alias="failureThreshold")] = 3
+    """Rounds in a row; in less what runs is held."""
     behavior: Behavior = "currentReplicas"
+    """From then on what runs is kept (``currentReplicas``), kept where it carries ``rate`` within the SLO and else
+    replaced by the plan for that (``currentReplicasIfHigher``), or replaced by that plan unless it carries less than
+    what runs (``static``).
+    """
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Requests/s that the fallback's plan is for."""
     stale_intervals: Annotated[float, Field(gt=0, allow_inf_nan=False, alias="staleIntervals")] = 3.0
+    """A load whose newest measured second is older than so many times the ``interval`` is not known."""
 
     @model_validator(mode="after")
     def _rate_where_one_counts(self) -> Self:
@@ -122,11 +142,14 @@ class FallbackSpec(Document):
 
 
 class LimitsSpec(Document):
-    """Largest batch, most replicas of a stage, and the budget of cores of the whole pipeline (null: unlimited)."""
+    """Bounds of every plan."""
 
     batch: Count = 8
+    """Largest batch."""
     replicas: Count = 100
+    """Most replicas of a stage."""
     cores: Count | None = None
+    """Budget of cores of the whole pipeline; null: unlimited."""
 
 
 def parse_variants(value: object) -> object:
@@ -138,36 +161,44 @@ def parse_variants(value: object) -> object:
 
 
 class BaselinesSpec(Document):
-    """What the baselines keep fixed. ``rate``: the load (requests/s) they are sized for, by default the first one that
-    they decide for. ``variants`` of ``hpa``, ``vpa`` and ``vpa+``. ``replicas`` of ``rim``, by default what
-    ``fa2-high`` runs at ``rate``. ``utilization``: the share of a stage's throughput at which ``hpa`` wants it.
-    ``cores``: of the one pod that ``static`` runs, with the batch of Sponge's model; null: it runs IPA's plan.
-    """
+    """What the baselines keep fixed."""
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Requests/s that they are sized for; null: the first load that they decide for."""
     variants: Annotated[Literal["lightest", "heaviest"] | dict[str, str], BeforeValidator(parse_variants)] = "lightest"
+    """Of ``hpa``, ``vpa`` and ``vpa+``."""
     replicas: dict[str, Count] = Field(default={})
+    """Of ``rim``, by stage; where there are none, what ``fa2-high`` runs at ``rate``."""
     utilization: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of a stage's throughput at which ``hpa`` wants it."""
     cores: Count | None = None
+    """Of the one pod that ``static`` runs, with the batch of Sponge's model; null: it runs IPA's plan."""
 
 
 class InfAdapterSpec(Document):
-    """What ``algorithm: infadapter`` runs: variants of one stage that share the load, each in a pod on ``min_cores`` or
-    more of ``budget`` cores. Maximised is alpha * mean accuracy - beta * cores / budget - gamma * (longest load time of
-    what is created or resized) / (longest of all). A lower load counts once ``scale_down_after`` decisions in a row
-    agree on it. Shares are multiples of ``quantum``: 1 divided by a whole number, or 0, any, as published. With ``peak:
-    within-budget`` the pods that run before a change and the new ones, a resized one among these, fit the budget
-    together. Its baselines (``vpa``, ``vpa+``, ``model-switching``) keep to the same, but ``vpa`` knows no peak.
+    """What ``algorithm: infadapter`` runs: variants of one stage that share the load, each in a pod. Maximised is alpha
+    * mean accuracy - beta * cores / budget - gamma * (longest load time of what is created or resized) / (longest of
+    all). Its baselines (``vpa``, ``vpa+``, ``model-switching``) keep to the same, but ``vpa`` knows no peak.
     """
 
     budget: Count = 20
+    """Cores of the whole set."""
     min_cores: Count = 2
+    """Fewest of a pod."""
     alpha: Weight = 1.0
+    """Weight of the accuracy."""
     beta: Weight = 0.05
+    """Weight of the cores."""
     gamma: Weight = 0.001
+    """Weight of the loading."""
     scale_down_after: Count = 4
+    """Decisions in a row that must agree on a lower load."""
     quantum: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Shares are multiples of it: 1 divided by a whole number, or 0, any, as published."""
     peak: Peak = "ignored"
+    """``within-budget``: the pods that run before a change and the new ones, a resized one among these, fit the budget
+    together.
+    """
 
     @model_validator(mode="after")
     def _quanta_are_whole(self) -> Self:
@@ -183,11 +214,10 @@ class InfAdapterSpec(Document):
 
 
 class SetsSpec(Document):
-    """What ``algorithm: ipa-sets`` runs: variants of a stage share its load in multiples of ``quantum``, which is 1
-    divided by a whole number.
-    """
+    """What ``algorithm: ipa-sets`` runs: variants of a stage share its load."""
 
     quantum: Annotated[float, Field(ge=0.01, le=1)] = 0.05
+    """Shares are multiples of it: 1 divided by a whole number."""
 
     @model_validator(mode="after")
     def _whole_shares(self) -> Self:
@@ -197,14 +227,17 @@ class SetsSpec(Document):
 
 
 class SpongeSpec(Document):
-    """What ``algorithm: sponge`` runs: one ``variant`` (null: the stage's only one) in a pod on up to ``cores``, with
-    the least cores + batch_weight * batch that keeps every deadline, also when more requests than forecast arrive until
-    the next decision: by ``burst`` standard deviations of a Poisson count. Of ``sponge-hv``, which runs several, a
-    replica goes once ``scale_down_after`` decisions in a row had no use for it.
+    """What ``algorithm: sponge`` runs: one variant of one stage in a pod, with the least cores + batch_weight * batch
+    that keeps every deadline.
     """
 
     variant: Name | None = None
+    """null: the stage's only one."""
     cores: Count = 16
+    """Most of a pod."""
     batch_weight: Weight = 0.001
+    """What a request of batch size costs, in cores."""
     burst: Weight = 2.0
+    """Room for more requests than forecast until the next decision: so many standard deviations of a Poisson count."""
     scale_down_after: Count = 30
+    """Of ``sponge-hv``: a replica goes once so many decisions in a row had no use for it."""
