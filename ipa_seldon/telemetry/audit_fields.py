@@ -104,6 +104,7 @@ OUTCOMES: Mapping[Outcome, str] = {
     Outcome.UNCHANGED: "The best plan runs already.",
     Outcome.HELD: "Another plan would be better; damping keeps the one that runs.",
     Outcome.DEGRADED: "No plan keeps the SLO at that load; the one that loses least was put in place, or runs already.",
+    Outcome.RECOMMENDED: "Another plan would be put in place, were it not only recommended.",
     Outcome.NO_DATA: "The load is not known; what runs was held.",
     Outcome.FALLBACK: "The load has not been known for too long: what the file's `fallback` says runs.",
     Outcome.REFUSED: "The platform is not to be changed now; `error` says why.",
