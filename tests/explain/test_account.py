@@ -27,7 +27,7 @@ from ipa_seldon.plan import (
 )
 from ipa_seldon.telemetry.audit import Log, decision_from_json, decision_to_json, read_log
 from tests.explain.logs import ONE_EACH, decided, published, simulated
-from tests.telemetry.test_audit import log_a_run
+from tests.telemetry.test_audit import FLOOR, log_a_run
 from tests.test_config import changed, document_of_a_service, document_of_a_set, write
 
 
@@ -204,6 +204,15 @@ def test_a_fallback_is_told_beside_what_the_last_forecast_would_have_led_to(tmp_
     assert (about.running, about.same_again) == (ONE_EACH, True)
     assert "by that forecast it would have been: crop: yolov5n ×1 b1 → yolov5n ×2" in said["decision"]
     assert "note" not in said
+
+
+def test_without_a_load_what_runs_is_known_all_the_same(tmp_path: Path) -> None:
+    """The floor that a fallback has put in place is what ran before the next round, not what was decided last."""
+    _, path = log_a_run(tmp_path, "max", steps=33, fallback={**FLOOR, "rate": 40})
+    log = read_log(path)
+    floor = log.decisions[31].proposal
+    assert floor is not None
+    assert explain(log, 32).running == floor.plan != log.decisions[31].observation.plan
 
 
 def test_a_plan_that_was_refused_is_told(tmp_path: Path) -> None:
