@@ -36,7 +36,7 @@ check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 bench: models  ## Measure speed: solving, forecasting, simulating, the gateway's overhead
 	$(BIN)/pytest tests/bench -c tests/bench/pytest.ini $(BENCH_ARGS)

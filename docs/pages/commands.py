@@ -21,5 +21,5 @@ def commands() -> str:
             names += [[name, sub] for sub in command.list_commands(context)]
         for words in names:
             text = runner.invoke(cli, [*words, "--help"], prog_name="ipa-seldon", terminal_width=100).output
-            pages.append(f"## `{' '.join(['ipa-seldon', *words])}`\n\n```\n{text.rstrip()}\n```\n")
+            pages.append(f"## `{' '.join(['ipa-seldon', *words])}`\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(pages)

@@ -13,17 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "docs" / "reference.md"
-"""Made of the commands' own help."""
-PAGES = [
-    page
-    for page in (
-        ROOT / "README.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
-        *sorted((ROOT / "manifests").rglob("*.md")),
-    )
-    if page != REFERENCE
-]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "manifests").rglob("*.md")))
 NAMES = ("ipa-seldon", "make")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _TYPED = {"": "", "sh": "", "console": "$ "}
