@@ -68,6 +68,8 @@ def of_decisions(decisions: Sequence[Decision], place: str) -> Recording:
         counts, place_of = np.array(one.arrivals), slice(end - len(one.arrivals), end)
         rates[place_of] = np.where(np.isnan(counts), rates[place_of], counts)
     start = floor(seen[0].time)
+    if np.isnan(rates[start - begin :]).all():
+        raise ConfigError(f"{place}: no load was measured between its first and its last decision")
     return Recording(start, rates[start - begin :], rates[: start - begin])
 
 

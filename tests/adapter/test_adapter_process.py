@@ -210,7 +210,8 @@ def test_of_two_adapters_one_acts_and_the_other_takes_over(namespace: Namespace)
     namespace.executor.load("toy", 450.0)
     wait_for(lambda: namespace.replicas() == 5, 60)
     assert second.says("leads")
-    assert second.metric("ipa_decisions_total", pipeline="toy", outcome="applied") >= 1
+    # A round is counted once it has ended, which is after its first write.
+    wait_for(lambda: second.metric("ipa_decisions_total", pipeline="toy", outcome="applied") >= 1, 30)
     applied = namespace.events("Applied")
     assert len(applied) == len(set(applied))
 

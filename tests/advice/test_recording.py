@@ -45,6 +45,12 @@ def test_a_log_without_a_load_is_refused(decisions: list[Decision]) -> None:
         of_decisions(decisions, "a log")
 
 
+def test_a_log_of_nothing_but_gaps_is_refused() -> None:
+    """What was measured before its first decision is no load to replay."""
+    with pytest.raises(ConfigError, match="a log: no load was measured between its first and its last decision"):
+        of_decisions([seen(103.0, 1, 2), seen(105.0, nan, nan)], "a log")
+
+
 def test_what_nobody_measured_at_either_end_is_cut_off() -> None:
     """The load begins and ends with a second that was measured; its past stays. Nothing measured is no load."""
     found = trimmed(100, np.array([1, nan, nan, 5, nan, 6, nan]), past=2)

@@ -82,7 +82,7 @@ def test_what_is_only_recommended_is_told_and_not_done(file: Path, tmp_path: Pat
             advised = [line["proposal"]["plan"] for line in lines(audit) if line.get("outcome") == "recommended"]
             return sum(plan["double"][0]["replicas"] > 1 for plan in advised)
 
-        wait_for(lambda: recommended() >= 3, period=0)
+        wait_for(lambda: recommended() >= 8, period=0)
     assert abandoned_memory() <= before
     _, _, decisions = read_audit_log(audit)
     assert {one.outcome for one in decisions} <= {Outcome.RECOMMENDED, Outcome.UNCHANGED, Outcome.NO_DATA}
