@@ -139,18 +139,21 @@ def _undamped(config: Config, name: str, settings: Settings) -> Algorithm:
 
 def build_forecaster(config: Config) -> Forecaster:
     """The config's forecaster, with its quantile."""
+    return wrapped_forecaster(forecast_settings(config))
+
+
+def forecast_settings(config: Config) -> ForecastSettings:
+    """What the config says of forecasts."""
     spec = config.spec.forecaster
-    return wrapped_forecaster(
-        ForecastSettings(
-            name=spec.name,
-            window=spec.window,
-            aggregate=spec.aggregate,
-            horizon=spec.horizon,
-            resolution=spec.resolution,
-            quantile=None if spec.quantile == "none" else spec.quantile,
-            margin=spec.margin,
-            order=spec.order,
-        )
+    return ForecastSettings(
+        name=spec.name,
+        window=spec.window,
+        aggregate=spec.aggregate,
+        horizon=spec.horizon,
+        resolution=spec.resolution,
+        quantile=None if spec.quantile == "none" else spec.quantile,
+        margin=spec.margin,
+        order=spec.order,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def need_chromium() -> None:
+    """Skip the test where there is no Chromium; in CI, fail it."""
+    if CHROMIUM is None:
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say("no chromium on this machine: apt-get install chromium")
 
 
 class Page(HTMLParser):

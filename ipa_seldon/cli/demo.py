@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ipa_seldon.cli.options import Seconds, network_options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ipa_seldon.demo.summary import RunResult
 
 
 @click.command()
@@ -81,74 +75,18 @@ def demo(
     200KB-500KB, and --compare serves them first come, first served, on the fewest and on the most cores. With -o json
     the summary alone goes to standard output (with --compare one per run, by name).
     """
+    from ipa_seldon.cli.reports import HTML, REPORT, write
     from ipa_seldon.demo.loads import Shape
     from ipa_seldon.demo.runner import Demo, Subject, pipeline_of
     from ipa_seldon.demo.serving import check_platform
-    from ipa_seldon.demo.summary import summary
+    from ipa_seldon.runs.recorded import read_run
 
     def say(words: str) -> None:
         click.echo(words, err=True)
 
     check_platform(platform)
     subject = Subject(path or pipeline_of(algorithm), algorithm, calibrate)
-    runner = Demo(subject, Shape(**shape), directory, say)
-    runs = runner.run(compare, platform, status_port)
-    report = runner.write_report(runs)
-    summaries = {run.name: summary(run) for run in runs}
-    if output == "json":
-        click.echo(json.dumps(summaries if compare else next(iter(summaries.values())), indent=2))
-    else:
-        _print_table(runs)
-    say(f"report: {report}")
-
-
-def _print_table(runs: Sequence[RunResult]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from ipa_seldon.demo.summary import summary
-
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for run in runs:
-        table.add_column(run.name, justify="right")
-    for label, *cells in _lines([summary(run) for run in runs]):
-        table.add_row(label, *cells)
-    Console().print(table)
-
-
-def _lines(summaries: Sequence[dict[str, object]]) -> list[list[str]]:
-    from ipa_seldon.words import ABSENT
-
-    def text(value: object, key: str) -> str:
-        if value is None:
-            return ABSENT
-        return (
-            f"{value:.1%}" if key == "violation_ratio" else f"{value:.4g}" if isinstance(value, float) else str(value)
-        )
-
-    lines = []
-    for key, example in summaries[0].items():
-        if key == "variants":
-            lines += _variant_lines([figures[key] for figures in summaries])
-        elif isinstance(example, dict):
-            for part in example:
-                values = [figures[key] for figures in summaries]
-                lines.append(
-                    [f"{key} {part}", *(text(v[part], key) if isinstance(v, dict) else ABSENT for v in values)]
-                )
-        else:
-            lines.append([key, *(text(figures[key], key) for figures in summaries)])
-    return lines
-
-
-def _variant_lines(runs: Sequence[Any]) -> list[list[str]]:
-    """A line per variant of a stage that any of the runs used: requests that it answered, and lines read exactly."""
-    from ipa_seldon.words import ABSENT, share
-
-    def text(one: dict[str, Any] | None) -> str:
-        return ABSENT if one is None else f"{one['requests']}, {share(one['accuracy'])} read"
-
-    used = sorted({(stage, variant) for run in runs for stage, variants in run.items() for variant in variants})
-    return [[f"{stage} {v}", *(text(run.get(stage, {}).get(v)) for run in runs)] for stage, v in used]
+    Demo(subject, Shape(**shape), directory, say).run(compare, platform, status_port)
+    recorded = read_run(directory)
+    write(recorded, output, None)
+    write(recorded, HTML, directory / REPORT)

@@ -14,9 +14,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ipa_seldon.demo.summary import latency_percentile
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.plan import Decision, Outcome, Plan, allocated_cores, plan_in_force
+from ipa_seldon.runs.summary import latency_percentile
 from ipa_seldon.telemetry.status import RECENT, present_load
 from ipa_seldon.words import ABSENT, decision_words, duration, figure, share, stage_words
 

@@ -16,13 +16,13 @@ from ipa_seldon.config import Config
 from ipa_seldon.demo.live import LiveView, Scene
 from ipa_seldon.demo.loads import Load
 from ipa_seldon.demo.serving import Serve
-from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.driver import drive
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.gateway.process import Order
 from ipa_seldon.loadgen import RequestRecord
 from ipa_seldon.loadgen.records import record_of
 from ipa_seldon.plan import Decision
+from ipa_seldon.runs.recorded import Replay, audit_path, records_path
 from ipa_seldon.telemetry.audit import AuditLog
 from ipa_seldon.telemetry.live import LiveTelemetry
 
@@ -42,15 +42,14 @@ class Run:
     order: Order = "edf"
 
 
-def replay(run: Run, load: Load, directory: Path, serve: Serve, telemetry: LiveTelemetry) -> RunResult:
-    """What came of a run under ``load``. Logs and records go to ``directory``; ``telemetry`` watches it."""
+def replay(run: Run, load: Load, directory: Path, serve: Serve, telemetry: LiveTelemetry) -> Replay:
+    """When a run under ``load`` was. Logs and records go to ``directory``; ``telemetry`` watches it."""
     name, config = run.name, run.config
     algorithm = build_algorithm(config, run.algorithm)
-    decisions: list[Decision] = []
-    records = RecordTail(directory / f"{name}-requests.jsonl")
+    records = RecordTail(records_path(directory, name))
     with (
         serve(config, first_plan(algorithm), run.order, directory / f"{name}-triton") as serving,
-        AuditLog(directory / f"{name}-audit.jsonl", config, run.algorithm) as audit,
+        AuditLog(audit_path(directory, name), config, run.algorithm) as audit,
         telemetry.watching(config, serving.gateway.violations, run.algorithm) as told,
     ):
         start = math.ceil(time.time()) + LEAD
@@ -58,7 +57,6 @@ def replay(run: Run, load: Load, directory: Path, serve: Serve, telemetry: LiveT
         with LiveView(scene) as view, _generator(serving.gateway.url, config, load, start, records.path) as generator:
 
             def show(decision: Decision) -> None:
-                decisions.append(decision)
                 view.update(decision, records.fresh())
 
             def wait(seconds: float) -> bool:
@@ -78,17 +76,7 @@ def replay(run: Run, load: Load, directory: Path, serve: Serve, telemetry: LiveT
             view.progress(time.time(), records.fresh())
             if generator.returncode:
                 raise PlatformError(f"the load generator failed (exit code {generator.returncode})")
-    return RunResult(
-        name=name,
-        slo=config.pipeline.slo,
-        percentile=config.pipeline.percentile,
-        start=start,
-        end=start + load.duration,
-        decisions=tuple(decisions),
-        records=tuple(records.all),
-        pipeline=config.pipeline,
-        bandwidth=load.bandwidth,
-    )
+    return Replay(name, start, start + load.duration, load.bandwidth)
 
 
 class RecordTail:
@@ -97,7 +85,6 @@ class RecordTail:
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         self.path = path
-        self.all: list[RequestRecord] = []
         self._position = 0
 
     def fresh(self) -> Sequence[RequestRecord]:
@@ -111,9 +98,7 @@ class RecordTail:
         if not newline:
             return ()
         self._position += len((whole + newline).encode())
-        records = [record_of(line) for line in whole.splitlines()]
-        self.all.extend(records)
-        return records
+        return [record_of(line) for line in whole.splitlines()]
 
 
 @contextmanager

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import python_version
 
 from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
 from ipa_seldon.bootstrap import build_algorithm, repository_of, time_shared
 from ipa_seldon.config import Config, read_config, slowed_config, with_algorithm, with_spec
 from ipa_seldon.demo.loads import Shape, load_of
 from ipa_seldon.demo.replay import ADAPTIVE, Run, replay
-from ipa_seldon.demo.report import render
 from ipa_seldon.demo.requests import generated_for, requests
 from ipa_seldon.demo.serving import SERVED_BY
-from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, calibrate_capacity, this_machine
 from ipa_seldon.profiles import USABLE
+from ipa_seldon.runs.recorded import forget_run, write_run
 from ipa_seldon.telemetry.live import LiveTelemetry, live_page
 
 PIPELINES = Path(__file__).parents[2] / "manifests" / "pipelines"
@@ -30,6 +31,8 @@ PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
 BEYOND_ANY_PLAN = 1e6
+PACKAGES = ("ipa-seldon", "highspy", "numpy", "statsmodels", "nvidia-pytriton", "onnxruntime")
+"""Whose versions bear on what a run comes to."""
 EMULATED = "an emulated cluster with Seldon Core; each pod a Triton and a sidecar, processes of this machine"
 
 
@@ -94,20 +97,24 @@ class Demo:
         self._notes["Calibration"] = f"{source}, times scaled by {factor:.3f} to this machine"
         return slowed_config(config, factor)
 
-    def run(self, compare: bool, platform: str = "local", port: int = 0) -> list[RunResult]:
+    def run(self, compare: bool, platform: str = "local", port: int = 0) -> None:
         """The adaptive run, and with ``compare`` the same arrivals with what stays fixed, served by a ``platform`` of
-        SERVED_BY; the live page is at ``port`` meanwhile (0: a free one).
+        SERVED_BY; the live page is at ``port`` meanwhile (0: a free one). The directory then has what ``read_run``
+        reads, also where not all of them came to their end.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
+        forget_run(self._directory)
         if platform == "seldon":
             self._notes["Platform"] = EMULATED
-        results, telemetry = [], LiveTelemetry()
+        title = f"{self._config.name}: {'cores' if self._config.pipeline.by_deadline else 'variants'} follow the load"
+        notes = {"Load": self.load.words, **self._notes, **_here()}
+        replays, telemetry = [], LiveTelemetry()
         with live_page(telemetry, port) as url:
             self._say(f"live page: {url}")
             for run in (Run(ADAPTIVE, self._config, self._algorithm), *(self.fixed() if compare else ())):
                 self._say(f"{run.name}: serving {self._config.name} on Triton; load: {self.load.words}")
-                results.append(replay(run, self.load, self._directory, SERVED_BY[platform], telemetry))
-        return results
+                replays.append(replay(run, self.load, self._directory, SERVED_BY[platform], telemetry))
+                write_run(self._directory, title, notes, replays)
 
     def fixed(self) -> list[Run]:
         """What the adaptive run is compared with: the lightest and the heaviest variants; where requests have deadlines
@@ -123,22 +130,18 @@ class Demo:
             runs.append(Run(name, with_spec(self._config, baselines=baselines), "static", "fifo"))
         return runs
 
-    def write_report(self, runs: Sequence[RunResult]) -> Path:
-        """The HTML report of ``runs``; returns where it is."""
-        footer = {
-            "Load": self.load.words,
-            **self._notes,
-            "Machine": this_machine(),
-            "ipa-seldon": version("ipa-seldon"),
-        }
-        title = f"{self._config.name}: {'cores' if self._config.pipeline.by_deadline else 'variants'} follow the load"
-        path = self._directory / "report.html"
-        path.write_text(render(runs, title, footer), encoding="utf-8")
-        return path
-
     def _peak(self) -> float:
         """Requests/s: PEAK of what the lightest variants carry within the limits; capacities hold a reserve already."""
         chosen = self._algorithm in BY_CAPACITY | BY_DEADLINE
         carrier = build_algorithm(self._config, self._algorithm if chosen else "fa2-low")
         most = carrier.decide(BEYOND_ANY_PLAN, Observation(time=0.0, arrivals=(), plan={})).served
         return PEAK * most / (USABLE if self._algorithm in BY_CAPACITY else 1.0)
+
+
+def _here() -> dict[str, str]:
+    """The machine, and what runs on it."""
+    found = {"Python": python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return {"Machine": this_machine(), "Versions": ", ".join(f"{name} {number}" for name, number in found.items())}

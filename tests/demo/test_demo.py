@@ -63,6 +63,9 @@ def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path, platform: str) -
     replayed = ipa_seldon("replay", str(tmp_path / "adaptive-audit.jsonl"))
     assert replayed.returncode == 0, replayed.stdout
     report = (tmp_path / "report.html").read_text()
+    assert json.loads(ipa_seldon("report", str(tmp_path), "-o", "json").stdout) == summary
+    again = ipa_seldon("report", str(tmp_path), "--output-file", str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_text() == report, again.stderr
     assert "detect" in report
     assert "<script src" not in report
     assert abandoned_memory() <= before

@@ -10,9 +10,9 @@ from dataclasses import replace
 from rich.console import Console
 
 from ipa_seldon.demo.live import LiveView, Scene
-from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Outcome, Plan
+from ipa_seldon.runs.summary import RunResult
 from ipa_seldon.words import duration, figure, share
 
 
@@ -51,8 +51,8 @@ def test_the_table_shows_every_stage_and_figure(make_run: Callable[..., RunResul
     run = make_run(seconds=30)
     view, written = played(run, terminal=True)
     text = shown(view)
-    assert re.search(r"detect\s+v6@256x96\s+100 %\s+3\s+1\s+1\b", text)
-    assert re.search(r"recognise\s+v6@320\s+100 %\s+3\s+1\s+1\b", text)
+    assert re.search(r"detect\s+v6-256x96\s+100 %\s+3\s+1\s+1\b", text)
+    assert re.search(r"recognise\s+v6-320\s+100 %\s+3\s+1\s+1\b", text)
     for label in ("elapsed", "load", "forecast", "p99", "accuracy", "cost", "violations", "last decision"):
         assert label in text
     assert "25 / 30 s" in text
@@ -66,7 +66,7 @@ def test_variants_that_share_a_stage_have_a_row_each(set_run: RunResult) -> None
     """With its share, what it has answered so far, and how many of those lines were read exactly."""
     view, _ = played(set_run, terminal=True)
     text, last = shown(view), set_run.decisions[-1].observation.time
-    for variant, part, sizes in (("v6@224", "75 %", (1, 1, 2)), ("v6@160", "25 %", (1, 1, 1))):
+    for variant, part, sizes in (("v6-224", "75 %", (1, 1, 2)), ("v6-160", "25 %", (1, 1, 1))):
         records = [r for r in set_run.records if r.done < last and r.variants.get("recognise") == variant]
         accuracy = share(sum(r.matched for r in records) / sum(r.expected for r in records))
         cells = ("recognise", variant, part, *map(str, sizes), str(len(records)), accuracy)
@@ -79,7 +79,7 @@ def test_a_plain_stream_gets_one_line_per_decision(make_run: Callable[..., RunRe
     _, written = played(run, terminal=False)
     assert "\x1b" not in written
     assert len(written.splitlines()) == len(run.decisions)
-    assert "v6@256x96 ×1 b3 → v3@256x96 ×1 b2" in written
+    assert "v6-256x96 ×1 b3 → v3-256x96 ×1 b2" in written
 
 
 def test_violations_add_up_over_updates(make_run: Callable[..., RunResult]) -> None:

@@ -1,22 +1,27 @@
-"""What a run of the demo came to: the figures of the summary, and the timeline of plans they rest on. Pure."""
+"""What a run came to: the figures of the summary, and the timeline of plans they rest on. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ipa_seldon.forecasters import ForecastSettings
+from ipa_seldon.forecasters.score import Score
 from ipa_seldon.loadgen import ANSWERED, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import summary as load_summary
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import (
     Decision,
     Plan,
+    Proposal,
     allocated_cores,
     changed_stages,
     is_switch,
+    plan_in_force,
     same_plan,
     took_effect,
     transition_cores,
@@ -28,9 +33,10 @@ SWITCH_TAIL = 1.0
 
 @dataclass(frozen=True)
 class RunResult:
-    """One replay of the load: ``name`` is "adaptive" or says what stayed fixed; ``slo`` in seconds at ``percentile``;
-    ``start`` and ``end`` in seconds since the epoch. With ``pipeline`` the report can also order variants by accuracy
-    and show the load a plan carries. ``bandwidth``: bytes/s of each second, where requests passed a network.
+    """A run of a pipeline: ``name`` is "adaptive", says what stayed fixed, or is an algorithm's; ``slo`` in seconds at
+    ``percentile``; ``start`` and ``end`` in seconds since the epoch. Without ``records`` nothing is known of requests.
+    With ``pipeline`` the report can also order variants by accuracy and show the load a plan carries, with
+    ``forecaster`` judge forecasts. ``bandwidth``: bytes/s of each second, where requests passed a network.
     """
 
     name: str
@@ -42,6 +48,7 @@ class RunResult:
     records: tuple[RequestRecord, ...]
     pipeline: Pipeline | None = None
     bandwidth: tuple[float, ...] = ()
+    forecaster: ForecastSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -74,32 +81,87 @@ def timeline(run: RunResult) -> list[Segment]:
 
 
 def summary(run: RunResult) -> dict[str, Any]:
-    """The figures of a run, as JSON types; ``variants`` are those of ``by_variant``.
+    """The figures of a run, as JSON types; with records also those of ``requests_summary``.
 
-    ``violation_ratio``: late, dropped and failed requests over all requests. ``latency``: seconds over answered
-    requests (in time or late), None when there is none. ``accuracy``: lines read exactly over lines shown, over
-    answered requests. ``mean_cost``: time-weighted mean of the allocated cores, those of both plans while one
-    replaces the other. ``switches``: decisions that replaced a running plan; ``switches_up`` and ``switches_down``
-    those among them towards higher and lower accuracy, ``stage_changes`` the stages they changed.
-    ``start_delay``: seconds by which the generator sent requests too late.
+    ``mean_cost``: time-weighted mean of the allocated cores, those of both plans while one replaces the other.
+    ``expected_accuracy`` and ``expected_latency`` (seconds): what the algorithm expected of what ran, a time-weighted
+    mean, of the latency also the worst; None where it expected nothing. ``switches``: decisions that replaced a running
+    plan; ``switches_up`` and ``switches_down`` those among them towards higher and lower accuracy, ``stage_changes``
+    the stages they changed. ``forecast``: that of ``forecast_figures``.
     """
-    delays = [record.delay for record in run.records]
     switches = [decision for decision in run.decisions if is_switch(decision)]
-    directions = [_accuracy_step(run, decision) for decision in switches]
-    figures = load_summary(run.records)
-    del figures["late_starts"]  # told by start_delay
+    directions = list(_accuracy_steps(run, switches))
     return {
-        **figures,
+        **(requests_summary(run, switches) if run.records else {}),
         "mean_cost": mean_cost(run),
+        "expected_accuracy": _mean(run, lambda proposal: proposal.accuracy),
+        "expected_latency": {
+            "mean": _mean(run, lambda proposal: proposal.latency),
+            "max": max((found.latency for _, found in expectations(run) if found), default=None),
+        },
         "decisions": len(run.decisions),
         "switches": len(switches),
         "switches_up": sum(step > 0 for step in directions),
         "switches_down": sum(step < 0 for step in directions),
         "stage_changes": sum(len(changed_stages(decision)) for decision in switches),
+        "forecast": forecast_figures(run),
+    }
+
+
+def requests_summary(run: RunResult, switches: Sequence[Decision]) -> dict[str, Any]:
+    """The figures of a run's requests, as JSON types; ``variants`` are those of ``by_variant``.
+
+    ``violation_ratio``: late, dropped and failed requests over all requests. ``latency``: seconds over answered
+    requests (in time or late), None when there is none. ``accuracy``: lines read exactly over lines shown, over
+    answered requests. ``start_delay``: seconds by which the generator sent requests too late.
+    """
+    delays = [record.delay for record in run.records]
+    figures = load_summary(run.records)
+    del figures["late_starts"]  # told by start_delay
+    return {
+        **figures,
         "failed_requests_during_switches": _failed_during(switches, run.records),
         "start_delay": {"p99": _percentile(delays, 99), "max": max(delays, default=None)},
         "variants": by_variant(run),
     }
+
+
+def forecast_figures(run: RunResult) -> dict[str, Any]:
+    """How good the forecasts were whose horizon was over within the run: how many were ``judged``, and as Score has
+    them ``smape``, ``coverage`` and ``pinball``, None where none was.
+    """
+    settings = run.forecaster
+    if settings is None:
+        return {"judged": 0, "smape": None, "coverage": None, "pinball": None}
+    score = Score(settings.horizon, settings.judged_at, settings.resolution, math.inf)
+    for decision in run.decisions:
+        score.observe(decision.observation.time, decision.observation.arrivals)
+        if decision.rate is not None:
+            score.forecast(decision.observation.time, decision.rate)
+    return {"judged": score.judged, "smape": score.smape, "coverage": score.coverage, "pinball": score.pinball}
+
+
+def expectations(run: RunResult) -> list[tuple[float, Proposal | None]]:
+    """When each decision was made (seconds since the epoch), and what was expected of the plan that ran from then on;
+    None where the round came to nothing, or to a plan that was not put in place.
+    """
+    return [
+        (d.observation.time, d.proposal if d.proposal and same_plan(d.proposal.plan, plan_in_force(d)) else None)
+        for d in run.decisions
+    ]
+
+
+def _mean(run: RunResult, value: Callable[[Proposal], float]) -> float | None:
+    """Time-weighted over the expectations; None without any."""
+    found = expectations(run)
+    ends = [*(time for time, _ in found[1:]), run.end]
+    spans = [
+        (max(min(end, run.end) - max(time, run.start), 0.0), value(proposal))
+        for (time, proposal), end in zip(found, ends, strict=False)
+        if proposal is not None
+    ]
+    seconds = sum(span for span, _ in spans)
+    return sum(span * worth for span, worth in spans) / seconds if seconds else None
 
 
 def by_variant(run: RunResult) -> dict[str, dict[str, dict[str, Any]]]:
@@ -170,12 +232,13 @@ def _overlap(run: RunResult, decision: Decision) -> float:
     return max(seconds, 0.0) * (transition_cores(before, decision.proposal.plan) - allocated_cores(before))
 
 
-def predicted_accuracy(run: RunResult, plan: Plan) -> float | None:
-    """The accuracy the algorithm ascribed to ``plan``; None when it never proposed it."""
+def predictions(run: RunResult) -> Callable[[Plan], float | None]:
+    """The accuracy the algorithm ascribed to a plan; None when it never proposed it."""
+    known: dict[frozenset[Any], float] = {}
     for decision in run.decisions:
-        if decision.proposal is not None and same_plan(decision.proposal.plan, plan):
-            return decision.proposal.accuracy
-    return None
+        if decision.proposal is not None:
+            known.setdefault(frozenset(decision.proposal.plan.items()), decision.proposal.accuracy)
+    return lambda plan: known.get(frozenset(plan.items()))
 
 
 def switch_end(decision: Decision) -> float:
@@ -190,9 +253,11 @@ def _changes(decisions: Sequence[Decision]) -> Iterator[tuple[float, Plan]]:
             yield switch_end(decision), decision.proposal.plan
 
 
-def _accuracy_step(run: RunResult, decision: Decision) -> float:
-    before = predicted_accuracy(run, decision.observation.plan)
-    return 0.0 if before is None or decision.proposal is None else decision.proposal.accuracy - before
+def _accuracy_steps(run: RunResult, switches: Sequence[Decision]) -> Iterator[float]:
+    predicted = predictions(run)
+    for decision in switches:
+        before = predicted(decision.observation.plan)
+        yield 0.0 if before is None or decision.proposal is None else decision.proposal.accuracy - before
 
 
 def _failed_during(switches: Sequence[Decision], records: Sequence[RequestRecord]) -> int:

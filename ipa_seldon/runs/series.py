@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_seldon.demo.summary import RunResult, latency_percentile, measured_accuracy, timeline
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Plan
+from ipa_seldon.plan import Plan, Proposal
 from ipa_seldon.reports.charts import Steps
+from ipa_seldon.runs.summary import RunResult, expectations, latency_percentile, measured_accuracy, timeline
 
 Floats = NDArray[np.float64]
+MOST_COLUMNS = 1800
+
+
+def load_seconds(run: RunResult) -> int:
+    """The width of the columns that the load is shown in: a second, more where there would be too many to see."""
+    return max(math.ceil((run.end - run.start) / MOST_COLUMNS), 1)
 
 
 def offered(run: RunResult) -> tuple[Floats, Floats]:
-    """Middle of every second, and the requests due in it."""
-    seconds = max(int(np.ceil(run.end - run.start)), 1)
-    due = np.array([record.due - run.start for record in run.records])
-    counts, edges = np.histogram(due, bins=seconds, range=(0, seconds))
-    return edges[:-1] + 0.5, counts.astype(np.float64)
+    """Middle of every ``load_seconds``, and the mean load in them (requests/s): the requests due in them, without
+    records those that were counted for the decisions, NaN where nobody counted.
+    """
+    width = load_seconds(run)
+    columns = max(math.ceil((run.end - run.start) / width), 1)
+    if run.records:
+        due = np.array([record.due - run.start for record in run.records])
+        rates = np.histogram(due, bins=columns, range=(0, columns * width))[0] / width
+    else:
+        counts = _counted(run, columns * width).reshape(columns, width)
+        measured = np.isfinite(counts).sum(axis=1)
+        rates = np.full(columns, np.nan)
+        np.divide(np.nansum(counts, axis=1), measured, out=rates, where=measured > 0)
+    return (np.arange(columns) + 0.5) * width, rates.astype(np.float64)
+
+
+def _counted(run: RunResult, seconds: int) -> Floats:
+    """Requests of every second, as the decisions saw them; what a later one knows of a second counts."""
+    counts = np.full(seconds, np.nan)
+    for decision in run.decisions:
+        arrivals, end = decision.observation.arrivals, math.floor(decision.observation.time - run.start)
+        for second, count in enumerate(arrivals, start=end - len(arrivals)):
+            if math.isfinite(count) and 0 <= second < seconds:
+                counts[second] = count
+    return counts
 
 
 def smoothed(values: Floats, width: int = 10) -> Floats:
-    """Centred moving mean over ``width`` values, over fewer at the ends."""
-    kernel = np.ones(min(width, len(values)))
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+    """Centred moving mean over the known among ``width`` values, over fewer at the ends; NaN where none is known."""
+    kernel, known = np.ones(min(width, len(values))), np.isfinite(values)
+    sums, counts = (np.convolve(part, kernel, "same") for part in (np.where(known, values, 0.0), known.astype(float)))
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0.5)
 
 
 def window_seconds(run: RunResult) -> int:
@@ -84,6 +112,14 @@ def forecasts(run: RunResult) -> Steps:
     if decided:
         decided.append((run.end - run.start, decided[-1][1]))
     return [time for time, _ in decided], [rate for _, rate in decided]
+
+
+def expected(run: RunResult, value: Callable[[Proposal], float]) -> Steps:
+    """What was expected of what ran, from every decision on, drawn to the end of the run; None where nothing was."""
+    found = [(time - run.start, None if one is None else value(one)) for time, one in expectations(run)]
+    if found:
+        found.append((run.end - run.start, found[-1][1]))
+    return [time for time, _ in found], [worth for _, worth in found]
 
 
 def steps(run: RunResult, values: Sequence[float | None]) -> Steps:

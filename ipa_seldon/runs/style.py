@@ -1,4 +1,4 @@
-"""How the runs of a demo look in its charts: they differ in colour and in dash."""
+"""How the runs of a report look in its charts: they differ in colour and in dash."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.plan import is_switch
 from ipa_seldon.reports.charts import BLUE, INK, OTHER_COLOURS, PALE, RED, YELLOW
+from ipa_seldon.runs.summary import RunResult
 from ipa_seldon.words import figure
 
 COLOURS = (BLUE, YELLOW, RED, *OTHER_COLOURS)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from ipa_seldon.demo.style import last_second, mark_slo
-from ipa_seldon.demo.summary import RunResult
 from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
+from ipa_seldon.runs.style import last_second, mark_slo
+from ipa_seldon.runs.summary import RunResult
 
 MEGABYTE = 1e6
 

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
-from ipa_seldon.demo import series
-from ipa_seldon.demo.bands import mix, stages
-from ipa_seldon.demo.network import network
-from ipa_seldon.demo.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
-from ipa_seldon.demo.summary import (
-    RunResult,
-    mean_cost,
-    measured_accuracy,
-    predicted_accuracy,
-    summary,
-    timeline,
-)
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import allocated_cores
 from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
+from ipa_seldon.runs import series
+from ipa_seldon.runs.bands import mix, stages
+from ipa_seldon.runs.network import network
+from ipa_seldon.runs.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
+from ipa_seldon.runs.summary import (
+    RunResult,
+    mean_cost,
+    measured_accuracy,
+    predictions,
+    summary,
+    timeline,
+)
 from ipa_seldon.words import figure, share
 
+Figures = Mapping[str, Any]
 MISSED = "violation ratio (late, dropped or failed)"
+EXPECTED = {"line": {"color": MUTED, "width": 1.5, "dash": "dash"}}
+"""How what was expected is drawn beside what was measured."""
+
+
+def every_chart(runs: Sequence[RunResult]) -> list[Chart]:
+    """The comparison of several runs whose requests are known, and the charts over time."""
+    return [*([comparison(runs)] if compared(runs) else ()), *charts(runs)]
+
+
+def compared(runs: Sequence[RunResult]) -> bool:
+    """Whether there is something to compare."""
+    return len(runs) > 1 and any(run.records for run in runs)
 
 
 def charts(runs: Sequence[RunResult]) -> list[Chart]:
-    """Every chart over time; the first run is shown in detail, the others beside it."""
+    """Every chart over time; the first run is shown in detail, the others beside it. What requests were answered, and
+    how, is left out where no request is known.
+    """
+    if not any(run.records for run in runs):
+        return [_load(runs), stages(runs), _latency(runs), _cost(runs), _accuracy(runs)]
     first = [_load(runs), *network(runs), stages(runs), *mix(runs)]
     return [*first, _latency(runs), _cost(runs), _accuracy(runs), _violations(runs)]
 
 
 def comparison(runs: Sequence[RunResult]) -> Chart:
-    """Where every run lies between violations and accuracy, a bigger mark for more cost; where the same variants answer
-    in all of them, between violations and cost.
+    """Where every run whose requests are known lies between violations and accuracy, a bigger mark for more cost; where
+    the same variants answer in all of them, between violations and cost.
     """
-    summaries = [summary(run) for run in runs]
+    colours, known = run_colours(runs), {run.name: summary(run) for run in runs if run.records}
+    summaries = list(known.values())
     top = max([0.01, *(figures["violation_ratio"] for figures in summaries)])
     dearest = max([1e-9, *(figures["mean_cost"] for figures in summaries)])
     if _answer_alike(summaries):
-        plot = _marks(runs, summaries, "mean_cost", [26.0] * len(runs))
+        plot = _marks(colours, known, "mean_cost", lambda _: 26.0)
         dress(plot, 500, MISSED, "cost (cores)")
         plot.update_yaxes(range=[0, 1.2 * dearest])
         better, at = "↙ better", 0.01
         name, caption = "Violations and cost", "Left is fewer requests that missed the SLO, down is fewer cores."
     else:
-        plot = _marks(runs, summaries, "accuracy", [16 + 34 * one["mean_cost"] / dearest for one in summaries])
+        plot = _marks(colours, known, "accuracy", lambda figures: 16 + 34 * figures["mean_cost"] / dearest)
         dress(plot, 500, MISSED, "accuracy (lines read exactly)")
         plot.update_yaxes(rangemode="normal", tickformat=".3~p")
         _pad_accuracies(plot, [figures["accuracy"] for figures in summaries])
@@ -62,13 +81,19 @@ def comparison(runs: Sequence[RunResult]) -> Chart:
     return chart("comparison", name, caption, plot, timed=False)
 
 
-def _marks(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]], key: str, sizes: Sequence[float]) -> Any:
-    """A figure with a mark for every run, of that size, at its violations and its figure of that ``key``."""
-    plot, colours = go.Figure(), run_colours(runs)
-    for run, figures, size, symbol in zip(runs, summaries, sizes, cycle(SYMBOLS), strict=False):
-        colour = colours[run.name]
+def _marks(
+    colours: Mapping[str, str], summaries: Mapping[str, Figures], key: str, size: Callable[[Figures], float]
+) -> Any:
+    """A figure with a mark for every run that has a summary, of that size, at its violations and its figure of that
+    ``key``.
+    """
+    plot = go.Figure()
+    for (run, colour), symbol in zip(colours.items(), cycle(SYMBOLS), strict=False):
+        if run not in summaries:
+            continue
+        figures = summaries[run]
         look = {
-            "size": size,
+            "size": size(figures),
             "color": colour,
             "symbol": symbol,
             "opacity": 0.85,
@@ -79,9 +104,9 @@ def _marks(runs: Sequence[RunResult], summaries: Sequence[dict[str, Any]], key: 
             x=[missed],
             y=[figures[key]],
             mode="markers+text",
-            name=escape(run.name),
+            name=escape(run),
             marker=look,
-            text=[f"<b>{escape(run.name)}</b><br>{figure(cost)} cores"],
+            text=[f"<b>{escape(run)}</b><br>{figure(cost)} cores"],
             textposition="middle right",
             hovertemplate=f"violations {share(missed)}<br>accuracy {share(accuracy)}<extra></extra>",
             cliponaxis=False,
@@ -98,46 +123,58 @@ def _answer_alike(summaries: Sequence[dict[str, Any]]) -> bool:
 def _load(runs: Sequence[RunResult]) -> Chart:
     run, plot = runs[0], go.Figure()
     seconds, counts = series.offered(run)
-    smooth = series.smoothed(counts)
-    plot.add_bar(x=seconds, y=counts, width=1, name="load, every second", marker={"color": PALE, "line": {"width": 0}})
-    plot.add_scatter(x=seconds, y=smooth, name="load, mean of 10 s", line={"color": INK, "width": 2})
+    smooth, width = series.smoothed(counts), series.load_seconds(run)
+    every = "every second" if width == 1 else f"mean of {width} s"
+    plot.add_bar(x=seconds, y=counts, width=width, name=f"load, {every}", marker={"color": PALE, "line": {"width": 0}})
+    plot.add_scatter(x=seconds, y=smooth, name=f"load, mean of {10 * width} s", line={"color": INK, "width": 2})
     blue = run_colours(runs)[run.name]
     times, rates = series.forecasts(run)
     draw_steps(plot, (times, rates), "forecast", line={"color": blue, "width": 2, "dash": "dash"})
-    peaks = [float(counts.max()), *(rate for rate in rates if rate is not None)]
+    peaks = [*counts[np.isfinite(counts)], *(rate for rate in rates if rate is not None)]
     caption = "Requests offered to the pipeline, and the peak the adapter expected and planned for."
     if run.pipeline is not None:
         pipeline = run.pipeline
         capacity = series.steps(run, [series.carried(pipeline, segment.plan) for segment in timeline(run)])
         draw_steps(plot, capacity, "what the plan carries", line={"color": "#44998c", "width": 2})
         # An idle plan may carry many times the load; the axis is for the load.
-        peaks.extend(min(value, 2 * max(peaks)) for value in capacity[1] if value is not None)
+        most = 2 * max(peaks, default=0.0)
+        peaks.extend(min(value, most) for value in capacity[1] if value is not None)
         caption += " Where the load rises above what the plan carries, requests queue."
     mark_switches(plot, run)
     dress(plot, 270, "time (s)", "requests/s", end=last_second(runs))
-    plot.update_yaxes(range=[0, 1.08 * max(*peaks, 1)])
+    plot.update_yaxes(range=[0, 1.08 * max([1, *peaks])])
     return chart("load", "Load and forecast", caption, plot)
 
 
 def _latency(runs: Sequence[RunResult]) -> Chart:
-    plot, colours = go.Figure(), run_colours(runs)
-    slo, percentile = runs[0].slo, runs[0].percentile
+    plot, run, measured = go.Figure(), runs[0], any(run.records for run in runs)
+    if measured:
+        _draw_latencies(plot, runs)
+    expected = series.expected(run, lambda proposal: proposal.latency)
+    look = EXPECTED if measured else run_line(run, run_colours(runs))
+    draw_steps(plot, expected, f"expected, {escape(run.name)}", **look)
+    mark_slo(plot, run.slo)
+    mark_switches(plot, run)
+    dress(plot, 310, "time (s)", "latency (s)", end=last_second(runs))
+    caption = "What the algorithm expected of the slowest path for the load that was forecast, queueing included."
+    if measured:
+        _mark_losses(plot, runs)
+        caption = (
+            f"Time from when a request was due to its answer, per {series.window_seconds(run)} s, and what the "
+            "algorithm expected. The strip above marks requests that were dropped because they could no longer make "
+            "the SLO (|) and requests that failed (×)."
+        )
+    return chart("latency", "Latency against the SLO", caption, plot)
+
+
+def _draw_latencies(plot: Any, runs: Sequence[RunResult]) -> None:
+    colours, percentile = run_colours(runs), runs[0].percentile
     for run in runs:
         times, tail = series.latency(run, percentile)
         plot.add_scatter(x=times, y=tail, name=f"p{percentile:g} {escape(run.name)}", **run_line(run, colours))
     times, median = series.latency(runs[0], 50)
     thin = {"color": colours[runs[0].name], "width": 1.2, "dash": "dot"}
     plot.add_scatter(x=times, y=median, name=f"p50 {escape(runs[0].name)}", line=thin)
-    mark_slo(plot, slo)
-    mark_switches(plot, runs[0])
-    dress(plot, 310, "time (s)", "latency (s)", end=last_second(runs))
-    _mark_losses(plot, runs)
-    width = series.window_seconds(runs[0])
-    caption = (
-        f"Time from when a request was due to its answer, per {width} s. The strip above marks requests that were "
-        "dropped because they could no longer make the SLO (|) and requests that failed (×)."
-    )
-    return chart("latency", "Latency against the SLO", caption, plot)
 
 
 def _mark_losses(plot: Any, runs: Sequence[RunResult]) -> None:
@@ -182,18 +219,25 @@ def _cost(runs: Sequence[RunResult]) -> Chart:
 
 def _accuracy(runs: Sequence[RunResult]) -> Chart:
     plot, colours, run = go.Figure(), run_colours(runs), runs[0]
-    for other in runs:
+    measured = any(run.records for run in runs)
+    for other in runs if measured else ():
         times, values = series.rolling_accuracy(other)
         name = f"{escape(other.name)} ({share(measured_accuracy(other.records))})"
         plot.add_scatter(x=times, y=values, name=name, **run_line(other, colours))
-    predicted = series.steps(run, [predicted_accuracy(run, segment.plan) for segment in timeline(run)])
-    draw_steps(plot, predicted, f"predicted, {escape(run.name)}", line={"color": MUTED, "width": 1.5, "dash": "dash"})
+    accuracy_of = predictions(run)
+    predicted = series.steps(run, [accuracy_of(segment.plan) for segment in timeline(run)])
+    look = EXPECTED if measured else run_line(run, colours)
+    draw_steps(plot, predicted, f"expected, {escape(run.name)}", **look)
     mark_switches(plot, run)
+    if not measured:
+        dress(plot, 240, "time (s)", "accuracy", end=last_second(runs))
+        _pad_accuracies(plot, predicted[1])
+        return chart("accuracy", "Accuracy", "What the accuracies of the variants that ran come to.", plot)
     dress(plot, 240, "time (s)", "lines read exactly", end=last_second(runs))
     plot.update_yaxes(tickformat=".3~p", range=[0, 1])
     caption = (
         f"Share of the text lines that were read without a mistake, over {3 * series.window_seconds(run)} s, "
-        "and what the plan's profile predicts."
+        "and what the accuracies of the variants that ran come to."
     )
     return chart("accuracy", "Measured accuracy", caption, plot)
 

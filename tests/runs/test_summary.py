@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ipa_seldon.demo.summary import RunResult, by_variant, mean_cost, summary, timeline
+from ipa_seldon.forecasters import ForecastSettings
 from ipa_seldon.loadgen import RequestOutcome, RequestRecord
 from ipa_seldon.plan import (
     Allocation,
@@ -21,6 +21,7 @@ from ipa_seldon.plan import (
     changed_stages,
     is_switch,
 )
+from ipa_seldon.runs.summary import RunResult, by_variant, mean_cost, summary, timeline
 
 LIGHT = {"detect": (Allocation("light", 1, 1, 1),), "recognise": (Allocation("light", 1, 1, 1),)}
 HEAVY = {"detect": (Allocation("heavy", 2, 2, 4),), "recognise": (Allocation("light", 1, 1, 1),)}
@@ -127,10 +128,48 @@ def test_a_failure_is_blamed_on_a_switch_it_overlaps(
 
 
 def test_an_empty_run_has_a_summary() -> None:
-    """No decision and no request: zero counts, and None for what cannot be known, all of it JSON."""
+    """No decision and no request: zero counts, None for what cannot be known, nothing said of requests; all JSON."""
     figures = json.loads(json.dumps(summary(result())))
+    assert (figures["decisions"], figures["switches"], figures["mean_cost"]) == (0, 0, 0.0)
+    assert (figures["expected_accuracy"], figures["expected_latency"]) == (None, {"mean": None, "max": None})
+    assert figures["forecast"] == {"judged": 0, "smape": None, "coverage": None, "pinball": None}
+    assert not {"requests", "violation_ratio", "latency", "accuracy", "variants"} & set(figures)
+
+
+def test_requests_that_were_all_lost_have_a_summary() -> None:
+    """None was answered: every one a violation, and None for latency and accuracy."""
+    figures = summary(result(records=[request(101, 9.0, RequestOutcome.FAILED, matched=0)]))
     assert figures["latency"] == {"p50": None, "p99": None}
-    assert (figures["accuracy"], figures["mean_cost"], figures["violation_ratio"]) == (None, 0.0, 0.0)
+    assert (figures["accuracy"], figures["violation_ratio"]) == (None, 1.0)
+
+
+def test_expectations_are_of_what_ran_weighted_by_time() -> None:
+    """Five seconds of the light plan and ten of the heavy one; a plan that was only recommended, the last five, is
+    expected of nothing.
+    """
+    decisions = [
+        decision(100, LIGHT, LIGHT, Outcome.UNCHANGED),
+        decision(105, LIGHT, HEAVY, Outcome.APPLIED),
+        decision(115, HEAVY, LIGHT, Outcome.RECOMMENDED),
+    ]
+    figures = summary(result(decisions))
+    assert figures["expected_accuracy"] == pytest.approx((5 * 0.4 + 10 * 0.8) / 15)
+    assert figures["expected_latency"] == {"mean": pytest.approx(0.1), "max": 0.1}
+
+
+def test_forecasts_are_judged_by_what_came() -> None:
+    """Three forecasts of 5 requests/s for two seconds each: 4 came, then 8, and the last is not over within the run."""
+    loads = {100: 4.0, 102: 4.0, 104: 8.0}
+    decisions = [
+        replace(one, observation=replace(one.observation, arrivals=(loads[time],) * 2))
+        for time in loads
+        for one in [decision(time, LIGHT, LIGHT, Outcome.UNCHANGED)]
+    ]
+    settings = ForecastSettings(horizon=2, quantile=0.9)
+    figures = summary(replace(result(decisions), forecaster=settings))["forecast"]
+    assert (figures["judged"], figures["coverage"]) == (2, 0.5)
+    assert figures["smape"] == pytest.approx((1 / 4.5 + 3 / 6.5) / 2)
+    assert figures["pinball"] == pytest.approx((0.1 * 1 + 0.9 * 3) / 2)
 
 
 def test_the_summary_has_the_promised_keys(make_run: Callable[..., RunResult]) -> None:

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("plotly", reason="the extra `report` is not installed")
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 
-from ipa_seldon.demo.report import render
-from ipa_seldon.demo.summary import RunResult, by_variant, summary
 from ipa_seldon.loadgen import RequestOutcome
 from ipa_seldon.plan import Outcome, is_switch
+from ipa_seldon.runs import report
+from ipa_seldon.runs.recorded import Recorded
+from ipa_seldon.runs.series import offered, smoothed
+from ipa_seldon.runs.summary import RunResult, by_variant, summary
 from ipa_seldon.words import figure, share
 from tests.pages import CHROMIUM, Page, assert_needs_nothing_else, browse, table
 
+CONFIGURATION = "spec: {}"
 TIMED = ["load", "stages", "latency", "cost", "accuracy", "violations"]
+
+
+def render(runs: Sequence[RunResult], title: str, notes: Mapping[str, str]) -> str:
+    """The report of ``runs``."""
+    return report.render(Recorded(title, tuple(runs), notes, CONFIGURATION))
+
+
+def values(array: Any) -> list[Any]:
+    """The numbers of a chart, however plotly wrote them."""
+    if isinstance(array, list):
+        return array
+    found: list[Any] = np.frombuffer(base64.b64decode(array["bdata"]), dtype=array["dtype"]).tolist()
+    return found
 
 
 def test_the_file_needs_nothing_else(three_runs: list[RunResult]) -> None:
@@ -88,8 +107,8 @@ def test_every_stage_and_plan_is_named(make_run: Callable[..., RunResult]) -> No
     labels = [text for trace in stages["data"] for text in trace.get("text", [])]
     titles = [axis["title"]["text"] for name, axis in stages["layout"].items() if name.startswith("yaxis")]
     assert [re.sub("<.*?>", " ", title).split()[0] for title in titles] == ["detect", "recognise"]
-    assert "v6@256x96<br>×1 b3" in labels
-    assert "v6@224<br>×2 b2" in labels
+    assert "v6-256x96<br>×1 b3" in labels
+    assert "v6-224<br>×2 b2" in labels
     assert len(labels) == 2 * (1 + sum(map(is_switch, run.decisions)))
 
 
@@ -115,18 +134,18 @@ def test_variants_of_a_set_are_told_apart(set_run: RunResult, make_run: Callable
     rows = {tuple(row[:3]): row[3:] for row in table(html, 'id="variants"')[1:]}
     figures = by_variant(set_run)["recognise"]
     total = sum(one["requests"] for one in figures.values())
-    for variant, planned, stated in (("v6@224", "75 %", "82 %"), ("v6@160", "25 %", "44 %")):
+    for variant, planned, stated in (("v6-224", "75 %", "82 %"), ("v6-160", "25 %", "44 %")):
         one = figures[variant]
         cells = [str(one["requests"]), share(one["requests"] / total), planned, share(one["accuracy"]), stated]
         assert rows["adaptive", "recognise", variant] == cells
-    assert rows["lightest", "recognise", "v6@160"][1:3] == ["100 %", "100 %"]
+    assert rows["lightest", "recognise", "v6-160"][1:3] == ["100 %", "100 %"]
     charts = Page(html).charts()
     assert list(charts) == ["comparison", "load", "stages", "mix-0", *TIMED[2:]]
     heights = [trace["y"] for trace in charts["mix-0"]["data"]]
     assert len(heights) == 2
     assert [a + b for a, b in zip(*heights, strict=True)] == pytest.approx([1.0] * len(heights[0]))
     labels = [text for trace in charts["stages"]["data"] for text in trace.get("text", [])]
-    assert "v6@224 75 %<br>×1 b1<br>v6@160 25 %<br>×1 b1" in labels
+    assert "v6-224 75 %<br>×1 b1<br>v6-160 25 %<br>×1 b1" in labels
 
 
 def test_a_run_has_one_colour_everywhere(three_runs: list[RunResult]) -> None:
@@ -143,16 +162,19 @@ def test_a_run_has_one_colour_everywhere(three_runs: list[RunResult]) -> None:
 
 
 def test_every_decision_is_in_the_table(make_run: Callable[..., RunResult]) -> None:
-    """Time, load, forecast, plan, binding constraint, outcome and seconds; trouble carries its reason."""
+    """Time, load, forecast, plan, outcome with its reason, what was changed and why, expected latency and seconds;
+    trouble carries its reason.
+    """
     run = make_run(seconds=60)
-    broken = replace(run.decisions[-1], outcome=Outcome.FAILED, proposal=None, error="the server is gone")
+    broken = replace(run.decisions[-1], outcome=Outcome.FAILED, proposal=None, error="decide: the server is gone")
     run = replace(run, decisions=(*run.decisions[:-1], broken))
     rows = table(render([run], "A demo", {}), "Decisions of the adaptive run")[1:]
     assert len(rows) == len(run.decisions)
     assert rows[1][:3] == ["5", "7", "9.75"]
-    assert rows[1][3] == "detect: v6@256x96 ×1 b3; recognise: v6@320 ×1 b3"
-    assert rows[1][4:7] == ["limited by the SLO", "unchanged", "12 ms"]
-    assert rows[-1][4:6] == ["the server is gone", "failed"]
+    assert rows[1][3] == "detect: v6-256x96 ×1 b3; recognise: v6-320 ×1 b3"
+    assert rows[0][4:6] == ["applied: first plan", f"first plan: {rows[0][3]} — limited by the SLO"]
+    assert rows[1][4:8] == ["unchanged", "unchanged — limited by the SLO", "400 ms", "12 ms"]
+    assert rows[-1][4:6] == ["failed: decide", "failed, what ran keeps running — decide: the server is gone"]
 
 
 def test_text_of_a_run_cannot_become_markup(make_run: Callable[..., RunResult]) -> None:
@@ -181,6 +203,59 @@ def test_a_run_of_which_little_is_known_is_drawn(make_run: Callable[..., RunResu
     for first in runs:
         others = [other for other in runs if other is not first]
         assert list(Page(render([first, *others], "A demo", {})).charts()) == ["comparison", *TIMED]
+
+
+def test_a_log_alone_shows_what_it_knows(make_run: Callable[..., RunResult]) -> None:
+    """Load as the decisions counted it, forecasts, plans, expected latency beside the SLO, cost, expected accuracy; and
+    nothing of requests.
+    """
+    run = replace(make_run(), records=())
+    html = render([run], "A log", {})
+    charts = Page(html).charts()
+    assert list(charts) == ["load", "stages", "latency", "cost", "accuracy"]
+    load = charts["load"]["data"][0]["y"]
+    assert (values(load)[:175:40], values(load)[52]) == ([7, 7, 24, 7, 7], 24)
+    (expected,) = charts["latency"]["data"]
+    assert set(values(expected["y"])) == {0.4}
+    assert charts["accuracy"]["data"][0]["name"] == "expected, adaptive"
+    labels = {row[0] for row in table(html, 'id="summary"')[1:]}
+    assert "expected accuracy" in labels
+    assert not labels & {"requests", "violation ratio", "accuracy", "latency p99"}
+    assert 'id="variants"' not in html
+    assert "lines read exactly" not in html
+
+
+def test_what_nobody_counted_is_a_gap(make_run: Callable[..., RunResult]) -> None:
+    """Seconds of a log in which no load was measured are neither drawn as no load nor smoothed over."""
+    run = make_run(seconds=60)
+    blind = tuple(
+        replace(one, observation=replace(one.observation, arrivals=(float("nan"),) * 5)) for one in run.decisions
+    )
+    times, rates = offered(replace(run, decisions=blind[:6] + run.decisions[10:], records=()))
+    assert not np.isfinite(rates[:25]).any()
+    assert (rates[30:50] == 7).all()
+    assert not np.isfinite(smoothed(rates)[:20]).any()
+    assert times[0] == 0.5
+    assert "load" in Page(render([replace(run, decisions=blind, records=())], "Blind", {})).charts()
+
+
+def test_long_runs_stay_readable(make_run: Callable[..., RunResult]) -> None:
+    """Two hours: the load in columns of some seconds, their means; of 1440 decisions those that changed something."""
+    run = replace(make_run(seconds=7200), records=())
+    html = render([run], "Long", {})
+    load = Page(html).charts()["load"]["data"][0]
+    assert (len(values(load["y"])), load["width"], load["name"]) == (1800, 4, "load, mean of 4 s")
+    told = [one for one in run.decisions if one.outcome is not Outcome.UNCHANGED]
+    assert len(table(html, "Decisions of the adaptive run")) - 1 == len(told) < 1000
+    assert f"{1440 - len(told)} rounds that changed nothing" in html
+
+
+def test_where_the_figures_come_from_is_folded(make_run: Callable[..., RunResult]) -> None:
+    """Machine, load and versions, and the pipeline file, as text."""
+    html = render([make_run(seconds=20)], "A demo", {"Machine": "made up", "Load": "bursty, seed 7"})
+    assert table(html, 'id="notes"') == [["Machine", "made up"], ["Load", "bursty, seed 7"]]
+    assert f'<pre id="configuration">{CONFIGURATION}</pre>' in html
+    assert [a for tag, a in Page(html).tags if tag == "details"][1:] == [{"class": "card"}] * 2
 
 
 @pytest.mark.browser

@@ -8,13 +8,21 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ipa_seldon.demo import series
-from ipa_seldon.demo.style import last_second
-from ipa_seldon.demo.summary import RunResult, by_variant, timeline
 from ipa_seldon.plan import Allocation
 from ipa_seldon.reports.charts import GRID, INK, PALE, Chart, chart, dress
+from ipa_seldon.runs import series
+from ipa_seldon.runs.style import last_second
+from ipa_seldon.runs.summary import RunResult, Segment, by_variant, timeline
 from ipa_seldon.words import allocation_words, share
 
+LABELS = {
+    "textposition": "inside",
+    "insidetextanchor": "start",
+    "textangle": 0,
+    "insidetextfont": {"color": INK},
+    "marker": {"color": "rgba(0,0,0,0)", "line": {"width": 0}},
+    "hoverinfo": "skip",
+}
 LIGHT_VARIANT, HEAVY_VARIANT = (222, 242, 236), (84, 172, 157)
 
 
@@ -60,7 +68,7 @@ def _mix_of(run: RunResult, stage: str, number: int, end: float) -> Chart:
     plot.update_layout(barmode="stack")
     plot.update_yaxes(tickformat=".0%", range=[0, 1])
     caption = f"The variant that answered, per {width} s; the darker, the more accurate."
-    return chart(f"mix-{number}", f"Variants that shared the load of {escape(stage)}", caption, plot)
+    return chart(f"mix-{number}", f"Variants that shared the load of {stage}", caption, plot)
 
 
 def _part(allocation: Allocation) -> str:
@@ -72,34 +80,35 @@ def _draw_stage(plot: Any, run: RunResult, name: str, axis: str) -> int:
     """The bands of one stage on ``axis``; returns the most replicas it had."""
     segments, shade = timeline(run), _shades(run, name)
     tallest = max(sum(a.replicas for a in segment.plan.get(name, ())) for segment in segments)
-    for segment in segments:
-        bar = _bar(segment.start - run.start, segment.end - segment.start, axis)
-        allocations, base = segment.plan.get(name, ()), 0
-        for a in allocations:
-            words = f"{escape(name)}: {escape(allocation_words(a))}<extra></extra>"
-            look = {"color": shade(a.variant), "line": {"color": "white", "width": 1}}
-            plot.add_bar(**bar, y=[a.replicas], base=[base], marker=look, hovertemplate=words)
-            base += a.replicas
-        # The label stands on a clear bar of full height, so that it also shows where only one replica runs.
-        label = "<br>".join(f"{escape(a.variant)}{_part(a)}<br>×{a.replicas} b{a.batch}" for a in allocations)
-        plot.add_bar(**bar, y=[tallest * 1.15], base=[0], **_label(label))
+    bands = [
+        (segment, allocations, place)
+        for segment in segments
+        for allocations in (segment.plan.get(name, ()),)
+        for place in range(len(allocations))
+    ]
+    drawn = [allocations[place] for _, allocations, place in bands]
+    # One trace for all bands: a browser draws a long run of many switches as fast as a short one.
+    plot.add_bar(
+        **_bars(run, [segment for segment, *_ in bands], axis),
+        y=[a.replicas for a in drawn],
+        base=[sum(a.replicas for a in allocations[:place]) for _, allocations, place in bands],
+        marker={"color": [shade(a.variant) for a in drawn], "line": {"color": "white", "width": 1}},
+        hovertext=[f"{escape(name)}: {escape(allocation_words(a))}" for a in drawn],
+        hoverinfo="text",
+    )
+    # The labels stand on clear bars of full height, so that they also show where only one replica runs.
+    labels = ["<br>".join(map(_label, segment.plan.get(name, ()))) for segment in segments]
+    plot.add_bar(**_bars(run, segments, axis), y=[tallest * 1.15] * len(segments), text=labels, **LABELS)
     return tallest
 
 
-def _bar(start: float, width: float, axis: str) -> dict[str, Any]:
-    return {"x": [start + width / 2], "width": [width], "yaxis": axis}
+def _bars(run: RunResult, segments: Sequence[Segment], axis: str) -> dict[str, Any]:
+    middles = [(segment.start + segment.end) / 2 - run.start for segment in segments]
+    return {"x": middles, "width": [segment.end - segment.start for segment in segments], "yaxis": axis}
 
 
-def _label(text: str) -> dict[str, Any]:
-    return {
-        "text": [text],
-        "textposition": "inside",
-        "insidetextanchor": "start",
-        "textangle": 0,
-        "insidetextfont": {"color": INK},
-        "marker": {"color": "rgba(0,0,0,0)", "line": {"width": 0}},
-        "hoverinfo": "skip",
-    }
+def _label(a: Allocation) -> str:
+    return f"{escape(a.variant)}{_part(a)}<br>×{a.replicas} b{a.batch}"
 
 
 def _stage_axis(stage: str, domain: Sequence[float], tallest: int) -> dict[str, Any]:
