@@ -31,6 +31,12 @@ class Variant:
     core_rate: float = 0.0
     points: Mapping[tuple[int, int], float] = field(default_factory=dict, hash=False)
 
+    def is_known_on(self, cores: int, batch: int) -> bool:
+        """Whether it is known how a replica on ``cores`` cores serves batches of up to ``batch`` requests: by the
+        profile, by a model that fits it, or, one request at a time, by what capacities tell.
+        """
+        return self.has_latency(cores, batch) or (batch == 1 and self.core_rate > 0)
+
     def has_latency(self, cores: int, batch: int) -> bool:
         """Whether ``latency`` knows every batch of up to ``batch`` requests on ``cores`` cores."""
         if cores in self.cores:

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from ipa_seldon.errors import LoadReason
+from ipa_seldon.errors import LoadReason, PlatformError
+from ipa_seldon.pipeline import Pipeline
+
+ROUNDING = 1e-6
+"""By how much the shares of a stage may miss 1."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,36 @@ class Allocation:
 
 Plan = Mapping[str, tuple[Allocation, ...]]
 """Stage name -> what it runs. More than one allocation is a variant set that shares the load."""
+
+
+def check_plan(pipeline: Pipeline, plan: Plan) -> None:
+    """PlatformError for a plan that is not of this pipeline: other stages or variants, none or one of them twice, no
+    replica, core or request, shares that are none. It may leave stages out.
+    """
+    stages = {stage.name: [variant.name for variant in stage.variants] for stage in pipeline.stages}
+    for stage, allocations in plan.items():
+        if stage not in stages:
+            raise PlatformError(f"plan: stage {stage!r} is unknown; stages are: {', '.join(stages)}")
+        names = [allocation.variant for allocation in allocations]
+        if not names or len(set(names)) < len(names):
+            said = ", ".join(names) or "none"
+            raise PlatformError(f"plan: stage {stage!r}: {said}: accepted: one or more variants, each once")
+        for allocation in allocations:
+            _check_allocation(stage, allocation, stages[stage])
+        shared = sum(allocation.share for allocation in allocations)
+        if abs(shared - 1) > ROUNDING:
+            raise PlatformError(f"plan: stage {stage!r}: shares sum to {shared:g}; accepted: 1")
+
+
+def _check_allocation(stage: str, allocation: Allocation, variants: Sequence[str]) -> None:
+    place = f"plan: stage {stage!r}: variant {allocation.variant!r}"
+    if allocation.variant not in variants:
+        raise PlatformError(f"{place} is unknown; variants are: {', '.join(variants)}")
+    if allocation.replicas < 1 or allocation.cores < 1 or allocation.batch < 1:
+        said = f"{allocation.replicas} replicas of {allocation.cores} cores, batch {allocation.batch}"
+        raise PlatformError(f"{place}: {said}; accepted: from 1")
+    if not 0 <= allocation.share <= 1 + ROUNDING:
+        raise PlatformError(f"{place}: share {allocation.share:g}; accepted: 0 to 1")
 
 
 def allocated_cores(plan: Plan) -> int:

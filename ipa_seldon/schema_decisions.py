@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ipa_seldon.algorithms import Peak
 from ipa_seldon.fallback import Behavior
@@ -175,6 +182,13 @@ class BaselinesSpec(Document):
     """Of the one pod that ``static`` runs, with the batch of Sponge's model; null: it runs IPA's plan."""
 
 
+def whole_parts(quantum: float) -> float:
+    """``quantum`` where a whole number of it makes 1, as far as that can be written (a third as 0.33333333), or 0."""
+    if quantum and abs(1 / quantum - round(1 / quantum)) > 1e-6:
+        raise ValueError("accepted: 1 divided by a whole number, such as 0.01, 0.05 or 0.25")
+    return quantum
+
+
 class InfAdapterSpec(Document):
     """What ``algorithm: infadapter`` runs: variants of one stage that share the load, each in a pod. Maximised is alpha
     * mean accuracy - beta * cores / budget - gamma * (longest load time of what is created or resized) / (longest of
@@ -193,18 +207,12 @@ class InfAdapterSpec(Document):
     """Weight of the loading."""
     scale_down_after: Count = 4
     """Decisions in a row that must agree on a lower load."""
-    quantum: Annotated[float, Field(ge=0, le=1)] = 0.01
+    quantum: Annotated[float, Field(ge=0, le=1), AfterValidator(whole_parts)] = 0.01
     """Shares are multiples of it: 1 divided by a whole number, or 0, any, as published."""
     peak: Peak = "ignored"
     """``within-budget``: the pods that run before a change and the new ones, a resized one among these, fit the budget
     together.
     """
-
-    @model_validator(mode="after")
-    def _quanta_are_whole(self) -> Self:
-        if self.quantum and abs(1 / self.quantum - round(1 / self.quantum)) > 1e-9:
-            raise ValueError(f"quantum: {self.quantum}: accepted: 0, or 1 divided by a whole number, such as 0.01")
-        return self
 
     @model_validator(mode="after")
     def _one_pod_fits(self) -> Self:
@@ -216,14 +224,8 @@ class InfAdapterSpec(Document):
 class SetsSpec(Document):
     """What ``algorithm: ipa-sets`` runs: variants of a stage share its load."""
 
-    quantum: Annotated[float, Field(ge=0.01, le=1)] = 0.05
+    quantum: Annotated[float, Field(ge=0.01, le=1), AfterValidator(whole_parts)] = 0.05
     """Shares are multiples of it: 1 divided by a whole number."""
-
-    @model_validator(mode="after")
-    def _whole_shares(self) -> Self:
-        if abs(1 / self.quantum - round(1 / self.quantum)) > 1e-6:
-            raise ValueError(f"quantum: {self.quantum}: accepted: 1 divided by a whole number: 0.05, 0.1, 0.25")
-        return self
 
 
 class SpongeSpec(Document):

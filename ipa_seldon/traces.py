@@ -62,8 +62,15 @@ def read_network(source: str | None, size: str | None, duration: int, seed: int)
         raise ConfigError("network: accepted: --network and --size together")
     if source is None or size is None:
         return None
-    named = source in PATTERNS or not Path(source).exists()
-    return Network(pattern_bandwidth(source, duration, seed) if named else read_bandwidth(source), sizes_of(size))
+    trace = None if source in PATTERNS or not Path(source).exists() else Path(source)
+    return network_of(trace, source, size, duration, seed)
+
+
+def network_of(trace: Path | None, pattern: str, size: str, duration: int, seed: int) -> Network:
+    """The network of ``trace``, without one ``duration`` seconds of the ``pattern``, which requests of ``size`` pass
+    (see sizes_of). ConfigError for any of them.
+    """
+    return Network(read_bandwidth(trace) if trace else pattern_bandwidth(pattern, duration, seed), sizes_of(size))
 
 
 def load_rates(

@@ -422,7 +422,7 @@ def test_capacities_lack_a_variant(tmp_path: Path) -> None:
         ({"budget": 3, "min_cores": 4}, "infadapter.min_cores: 4: accepted: at most the budget, 3"),
         ({"alpha": -1}, "infadapter.alpha: -1"),
         ({"scale_down_after": 0}, "infadapter.scale_down_after: 0"),
-        ({"quantum": 0.03}, "infadapter.quantum: 0.03: accepted: 0, or 1 divided by a whole number"),
+        ({"quantum": 0.03}, "infadapter.quantum: 0.03: accepted: 1 divided by a whole number"),
         ({"quantum": 2}, "infadapter.quantum: 2"),
         ({"peak": "low"}, "infadapter.peak: 'low': accepted: 'ignored' or 'within-budget'"),
         ({"cores": 4}, "infadapter.cores: unknown key; accepted: budget, min_cores, alpha"),
@@ -453,8 +453,9 @@ def test_shares_that_do_not_make_a_whole(tmp_path: Path, quantum: object, line: 
         read_config(write(tmp_path, changed("spec.sets", {"quantum": quantum})))
     assert f"{tmp_path / 'pipeline.yaml'}: spec.{line}" in str(caught.value)
     assert "\n" not in str(caught.value)
-    third = read_config(write(tmp_path, changed("spec.sets", {"quantum": 0.33333333})))
-    assert third.spec.sets.quantum == pytest.approx(1 / 3)
+    for section in ("sets", "infadapter"):
+        third = read_config(write(tmp_path, changed(f"spec.{section}", {"quantum": 0.33333333})))
+        assert getattr(third.spec, section).quantum == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.options import Weights
+from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Observation, Plan, Proposal
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
@@ -166,3 +168,11 @@ def terms(algorithm: Algorithm, plan: Plan, running: Plan) -> Mapping[str, float
     """What the worth of ``plan`` is made of, see Weighing; None where the algorithm is none."""
     tell: Callable[[Plan, Plan], Mapping[str, float] | None] | None = getattr(algorithm, "terms", None)
     return None if tell is None else tell(plan, running)
+
+
+def only_stage(pipeline: Pipeline) -> Stage:
+    """The pipeline's one stage, for algorithms that take no more; ConfigError where there are several."""
+    if len(pipeline.stages) != 1:
+        names = ", ".join(stage.name for stage in pipeline.stages)
+        raise ConfigError(f"spec.graph: {names}: accepted: one stage, for this algorithm")
+    return pipeline.stages[0]

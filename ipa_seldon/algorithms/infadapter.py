@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_seldon.algorithms import Algorithm, Settings
+from ipa_seldon.algorithms import Algorithm, Settings, only_stage
 from ipa_seldon.algorithms.damping import Agreed
 from ipa_seldon.dispatch import apportioned
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import set_binding, set_runner_up
-from ipa_seldon.pipeline import Pipeline, Stage, Variant
+from ipa_seldon.pipeline import Pipeline, Variant
 from ipa_seldon.plan import (
     Allocation,
     Observation,
@@ -63,7 +63,7 @@ class InfAdapter:
     def __init__(self, pipeline: Pipeline, settings: Settings, pods: int | None = None) -> None:
         self.pipeline = pipeline
         self.settings = settings
-        self.stage = _only_stage(pipeline)
+        self.stage = only_stage(pipeline)
         self.variants = sorted(self.stage.variants, key=lambda variant: -variant.accuracy)
         self.pods = pods
         self.cores_limit = min(settings.sets.budget, pipeline.cores or settings.sets.budget)
@@ -290,13 +290,6 @@ class InfAdapter:
                 "peak": transition_cores(before, plan),
             },
         )
-
-
-def _only_stage(pipeline: Pipeline) -> Stage:
-    if len(pipeline.stages) != 1:
-        names = ", ".join(stage.name for stage in pipeline.stages)
-        raise ConfigError(f"spec.graph: {names}: accepted: one stage, for this algorithm")
-    return pipeline.stages[0]
 
 
 def _capacities(variant: Variant, cores: Iterable[int]) -> Floats:

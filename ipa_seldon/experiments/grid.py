@@ -18,10 +18,10 @@ from ipa_seldon.errors import ConfigError
 from ipa_seldon.experiments.schema import ExperimentFile, LoadSpec, NetworkSpec
 from ipa_seldon.experiments.simulate import Floats, Scenario
 from ipa_seldon.profiles import Profile
-from ipa_seldon.simulation.network import Network, pattern_bandwidth, sizes_of
+from ipa_seldon.simulation.network import Network
 from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.workload import scaled
-from ipa_seldon.traces import load_rates, read_bandwidth, read_trace, window
+from ipa_seldon.traces import load_rates, network_of, read_trace, window
 
 AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
@@ -198,8 +198,7 @@ def _network(experiment: Experiment, load: str, duration: int, seed: int) -> Net
         return None
     trace = experiment.network_trace(load)
     try:
-        bandwidth = read_bandwidth(trace) if trace else pattern_bandwidth(spec.network.pattern or "", duration, seed)
-        return Network(bandwidth, sizes_of(spec.size or ""))
+        return network_of(trace, spec.network.pattern or "", spec.size or "", duration, seed)
     except ConfigError as error:
         raise ConfigError(f"{experiment.path}: spec.loads.{load}: {error}") from error
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ipa_seldon.errors import LoadError, PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Backlog, LoadFault, Observation, Plan
+from ipa_seldon.plan import Allocation, Backlog, LoadFault, Observation, Plan, check_plan
 from ipa_seldon.platforms.cpu_quota import CpuQuota, limit
 from ipa_seldon.platforms.stage_models import StageModels, in_parallel
 from ipa_seldon.platforms.transition import Models, models_of, transition
@@ -84,7 +84,7 @@ class LocalPlatform:
     def start(self, plan: Plan) -> None:
         """Start the server, return when it runs ``plan``. PlatformError, and nothing left behind, when it cannot."""
         try:
-            self._check(plan)
+            check_plan(self._pipeline, plan)
             with self._changing:
                 self.server.start()
                 self._change(plan, {})
@@ -134,27 +134,11 @@ class LocalPlatform:
 
         A stage that cannot follow keeps what it ran.
         """
-        self._check(plan)
+        check_plan(self._pipeline, plan)
         with self._changing:
             loaded = self._models.loaded()
             changed = {stage: wanted for stage, wanted in plan.items() if not self._runs(stage, wanted, loaded[stage])}
             self._change(changed, loaded)
-
-    def _check(self, plan: Plan) -> None:
-        """PlatformError for a plan that is not of this pipeline."""
-        stages = {stage.name: [variant.name for variant in stage.variants] for stage in self._pipeline.stages}
-        for stage, allocations in plan.items():
-            if stage not in stages:
-                raise PlatformError(f"plan: stage {stage!r} is unknown; stages are: {', '.join(stages)}")
-            names = [allocation.variant for allocation in allocations]
-            if not names or len(set(names)) < len(names):
-                raise PlatformError(
-                    f"plan: stage {stage!r}: {', '.join(names) or 'none'}: accepted: one or more variants, each once"
-                )
-            for name in names:
-                if name not in stages[stage]:
-                    known = ", ".join(stages[stage])
-                    raise PlatformError(f"plan: stage {stage!r}: variant {name!r} is unknown; variants are: {known}")
 
     def _wanted(self, stage: str, allocations: Sequence[Allocation]) -> dict[str, Allocation]:
         """The models that are to run ``allocations``."""

@@ -6,12 +6,9 @@ import numpy as np
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import BUDGET_SECONDS, Allocation, Observation, Plan
+from ipa_seldon.plan import BUDGET_SECONDS, Allocation, Observation, Plan, check_plan
 from ipa_seldon.simulation.physics import Physics
 from ipa_seldon.simulation.pipeline import Requests, SimulatedPipeline
-
-ROUNDING = 1e-6
-"""By how much shares may miss 1."""
 
 
 class SimulatedPlatform:
@@ -23,13 +20,10 @@ class SimulatedPlatform:
 
     def __init__(self, pipeline: Pipeline, requests: Requests, physics: Physics, seed: int, history: int) -> None:
         self.simulated = SimulatedPipeline(pipeline, requests, physics, seed)
-        self._variants = {
-            (stage.name, variant.name): variant for stage in pipeline.stages for variant in stage.variants
-        }
         self._counts: list[float] = np.bincount(requests.arrivals.astype(int)).astype(float).tolist()
         self._history = history
         self._requests = requests
-        self._by_deadline = pipeline.by_deadline
+        self._pipeline = pipeline
 
     def observe(self, now: float) -> Observation:
         """The arrivals of each second before ``now``, and the plan, once everything before ``now`` has happened; also
@@ -41,20 +35,17 @@ class SimulatedPlatform:
         silent = min(second, self._history) - len(counts)
         arrivals = (*counts, *(0.0 for _ in range(silent)))
         made = self.simulated
-        budgets = self._budgets(now) if self._by_deadline else ()
+        budgets = self._budgets(now) if self._pipeline.by_deadline else ()
         return Observation(now, arrivals, made.plan, made.remaining(), budgets, made.ready())
 
     def apply(self, plan: Plan) -> None:
-        """Start what ``plan`` needs; PlatformError for a plan that is not of this pipeline."""
+        """Start what ``plan`` needs; PlatformError for a plan that is not of this pipeline, or whose times are
+        not known.
+        """
+        check_plan(self._pipeline, plan)
         for stage, allocations in plan.items():
-            variants = [allocation.variant for allocation in allocations]
-            if len(set(variants)) < len(variants):
-                raise PlatformError(f"plan: stage {stage!r}: {', '.join(variants)}; accepted: each variant once")
             for allocation in allocations:
-                self._check(stage, allocation)
-            shared = sum(allocation.share for allocation in allocations)
-            if abs(shared - 1) > ROUNDING:
-                raise PlatformError(f"plan: stage {stage!r}: shares sum to {shared:g}; accepted: 1")
+                self._check_times(stage, allocation)
         self.simulated.apply(plan)
 
     def _budgets(self, now: float) -> tuple[float, ...]:
@@ -62,21 +53,13 @@ class SimulatedPlatform:
         first, last = np.searchsorted(self._requests.arrivals, (now - BUDGET_SECONDS, now))
         return tuple(self._requests.budgets[first:last].tolist())
 
-    def _check(self, stage: str, allocation: Allocation) -> None:
-        place = f"plan: stage {stage!r}, variant {allocation.variant!r}"
-        variant = self._variants.get((stage, allocation.variant))
-        if variant is None:
-            raise PlatformError(f"{place}: not of this pipeline")
-        profiled = variant.has_latency(allocation.cores, allocation.batch)
-        if not profiled and variant.core_rate <= 0:
-            known = ", ".join(map(str, variant.cores)) or "none"
-            raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {known}")
-        if allocation.replicas < 1 or allocation.batch < 1 or allocation.cores < 1:
-            raise PlatformError(
-                f"{place}: {allocation.replicas} replicas of {allocation.cores} cores, batch {allocation.batch}; "
-                "accepted: from 1"
-            )
-        if not profiled and allocation.batch > 1:
+    def _check_times(self, stage: str, allocation: Allocation) -> None:
+        """PlatformError where it is not known how long the allocation's batches take."""
+        variant = self._pipeline.stage(stage).variant(allocation.variant)
+        if variant.is_known_on(allocation.cores, allocation.batch):
+            return
+        place = f"plan: stage {stage!r}: variant {allocation.variant!r}"
+        if variant.core_rate > 0:
             raise PlatformError(f"{place}: batch {allocation.batch}; accepted: 1 on cores without a profile")
-        if not 0 <= allocation.share <= 1 + ROUNDING:
-            raise PlatformError(f"{place}: share {allocation.share:g}; accepted: 0 to 1")
+        profiled = ", ".join(map(str, variant.cores)) or "none"
+        raise PlatformError(f"{place}: {allocation.cores} cores; profiled: {profiled}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ipa_seldon.cluster.api import AUTOSCALERS, CONFIG_MAPS, SCALED_OBJECTS, SELDON_DEPLOYMENTS, Cluster
+from ipa_seldon.config import read_config
 from ipa_seldon.errors import LoadReason, PlatformError, RecommendedError, RefusedError
+from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Backlog, Decision, LoadFault, LoadHealth, Outcome, Proposal, Status, plan_words
 from ipa_seldon.platforms.seldon.voice import RECOMMENDED
 from ipa_seldon.specs.observed import PAUSED
@@ -18,6 +20,8 @@ from ipa_seldon.specs.seldon import plan_name
 from tests.cluster.conftest import Place
 from tests.cluster.emulator import Emulator
 from tests.cluster.world import START, World, door, toy_plan, world_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -59,6 +63,35 @@ def test_deadlines_are_observed_where_an_algorithm_goes_by_them(emulated: World)
     emulated.arrive(platform)
     assert platform.observe(emulated.now).ready == {}
     assert emulated.plan_document()["stages"]["double"]["slo"] == emulated.pipeline.slo
+
+
+def test_a_plan_on_cores_between_the_profiled_ones_is_known(emulated: World) -> None:
+    """Sponge's, on cores of which a fitted model tells the latency: an adapter that starts anew goes on with it, as one
+    that acts and as one that only reads, and replaces nothing. On cores of which nothing tells it is no plan.
+    """
+    service = read_config(ROOT / "manifests/pipelines/yolo-sponge/pipeline.yaml").pipeline.stages[0].variants[0]
+    assert 6 not in service.cores
+    double, increment = emulated.pipeline.stages
+
+    def serving(latency: Callable[[int, int], float]) -> Pipeline:
+        variant = replace(double.variants[0], cores=service.cores, latency=latency, throughput=service.throughput)
+        return replace(emulated.pipeline, stages=(replace(double, variants=(variant,)), increment), by_deadline=True)
+
+    def of_the_profile(cores: int, batch: int) -> float:
+        return service.points[cores, batch]
+
+    emulated.pipeline = serving(service.latency)
+    between = toy_plan(("light", 2, 6, 3))
+    first = emulated.adapter()
+    emulated.apply(first, between)
+    emulated.arrive(first)
+    for acts in (True, False):
+        again = emulated.adapter(acts=acts)
+        emulated.tick(again, 15)
+        assert dict(again.observe(emulated.now).plan) == dict(between)
+    assert emulated.running()["double"] == ("light", 2, 6, 3)
+    emulated.pipeline = serving(of_the_profile)
+    assert dict(emulated.adapter().observe(emulated.now).plan) == {}
 
 
 def test_what_runs_is_observed_with_four_reads(world: World) -> None:

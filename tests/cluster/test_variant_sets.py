@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ipa_seldon.cluster.api import DEPLOYMENTS, SELDON_DEPLOYMENTS
 from ipa_seldon.errors import PlatformError, RefusedError
-from ipa_seldon.plan import Plan
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.platforms.seldon.documents import known
 from ipa_seldon.platforms.seldon.platform import DRAIN, SeldonPlatform
 from ipa_seldon.specs.seldon_operator import problems
@@ -166,13 +168,24 @@ def test_a_share_below_a_per_cent_moves_nothing(world: World) -> None:
 
 
 def test_variants_without_a_profile_are_known(world: World) -> None:
-    """A set is planned by capacities, on any number of cores; a variant that the file does not name is none of it."""
+    """A set is planned by capacities, on any number of cores, one request at a time; where only a profile tells, it is
+    known on the cores of that. A variant that the file does not name is none of it.
+    """
     (stage,) = world.pipeline.stages
-    bare = tuple(replace(variant, cores=()) for variant in stage.variants)
-    pipeline = replace(world.pipeline, stages=(replace(stage, variants=bare),))
-    assert known(pipeline, set_plan(light=(1.0, 1, 7)))
-    assert not known(world.pipeline, set_plan(light=(1.0, 1, 7)))
-    assert not known(pipeline, set_plan(gone=(1.0, 1)))
+
+    def none(cores: int, batch: int) -> float:
+        raise KeyError(cores, batch)
+
+    def with_variants(**changes: Any) -> Pipeline:
+        variants = tuple(replace(variant, latency=none, **changes) for variant in stage.variants)
+        return replace(world.pipeline, stages=(replace(stage, variants=variants),))
+
+    by_capacity, by_profile = with_variants(cores=(), core_rate=10.0), with_variants()
+    assert known(by_capacity, set_plan(light=(1.0, 1, 7)))
+    assert not known(by_capacity, {"double": (Allocation("light", 1, 7, 2),)})
+    assert known(by_profile, set_plan(light=(1.0, 1, 4)))
+    assert not known(by_profile, set_plan(light=(1.0, 1, 7)))
+    assert not known(by_capacity, set_plan(gone=(1.0, 1)))
 
 
 def test_sets_are_for_one_stage(world: World, place: Place) -> None:

@@ -156,6 +156,7 @@ def test_a_variant_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path)
         ({"double": ()}, "'double': none: accepted: one or more variants, each once"),
         ({"halve": (LIGHT,)}, "stage 'halve' is unknown; stages are: double, increment"),
         ({"double": (Allocation("huge", 1, 1, 1),)}, "variant 'huge' is unknown; variants are: light, middle, heavy"),
+        ({"double": (Allocation("light", 1, 1, 1, 0.5),)}, "'double': shares sum to 0.5; accepted: 1"),
     ],
 )
 def test_a_plan_it_cannot_run_is_refused_in_one_line(toy_repository: Path, plan: Plan, words: str) -> None:

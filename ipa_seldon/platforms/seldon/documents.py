@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipa_seldon.cluster.api import CONFIG_MAPS, DEPLOYMENTS, PODS, SELDON_DEPLOYMENTS, Cluster, Document
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.plan import Allocation, Plan, check_plan
 from ipa_seldon.specs import desired, record
 from ipa_seldon.specs.desired import PodCores, PodPlan
 from ipa_seldon.specs.observed import asked_cores, living, replicas_of, set_deployments, stage_deployments
@@ -123,17 +123,18 @@ class View:
 
 
 def known(pipeline: Pipeline, plan: Plan | None) -> bool:
-    """Whether a plan is one of this pipeline's: the file may have changed since it was made."""
+    """Whether a plan is one of this pipeline's, all of it: the file may have changed since it was made."""
     if plan is None or set(plan) != {stage.name for stage in pipeline.stages}:
         return False
-    for stage in pipeline.stages:
-        cores = {variant.name: variant.cores for variant in stage.variants}
-        for allocation in plan[stage.name]:
-            profiled = cores.get(allocation.variant)
-            # Without a profile, capacities say what it takes on any number of cores.
-            if profiled is None or (profiled and allocation.cores not in profiled):
-                return False
-    return True
+    try:
+        check_plan(pipeline, plan)
+    except PlatformError:
+        return False
+    return all(
+        pipeline.stage(stage).variant(allocation.variant).is_known_on(allocation.cores, allocation.batch)
+        for stage, allocations in plan.items()
+        for allocation in allocations
+    )
 
 
 def read_graph(cluster: Cluster, name: str) -> Document:
