@@ -169,8 +169,8 @@ def build_fallback(config: Config, algorithm: str | None = None, solver: str | N
 
 
 def replay_decisions(config: Config, algorithm: str, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Decide again from the logged observations; every difference in rate, plan, or what was made of the load, as JSON
-    types; empty when none.
+    """Decide again from the logged observations; every difference in rate, what the forecaster says of it, plan, or
+    what was made of the load, as JSON types; empty when none.
     """
     forecaster, decider = build_forecaster(config), build_algorithm(config, algorithm)
     fallback = build_fallback(config, algorithm)
@@ -183,15 +183,21 @@ def replay_decisions(config: Config, algorithm: str, decisions: Sequence[Decisio
             thought = think(forecaster, decider, seen, fallback)
         except IpaSeldonError:
             thought = Thought(fallback.health)
-        for what, one, other in zip(("rate", "plan", "load"), _as_json(decision), _as_json(thought), strict=True):
-            if one != other:
-                differences.append({"tick": tick, "what": what, "logged": one, "replayed": other})
+        again = _as_json(thought)
+        for what, one in _as_json(decision).items():
+            if one != again[what]:
+                differences.append({"tick": tick, "what": what, "logged": one, "replayed": again[what]})
     return differences
 
 
-def _as_json(thought: Decision | Thought) -> tuple[float | None, dict[str, Any] | None, dict[str, Any]]:
-    plan = plan_to_json(thought.proposal.plan) if thought.proposal else None
-    return thought.rate, plan, asdict(thought.load)
+def _as_json(thought: Decision | Thought) -> dict[str, Any]:
+    """What must come out of a log again."""
+    return {
+        "rate": thought.rate,
+        "forecast_why": dict(thought.forecast_why),
+        "plan": plan_to_json(thought.proposal.plan) if thought.proposal else None,
+        "load": asdict(thought.load),
+    }
 
 
 def first_plan(algorithm: Algorithm) -> Plan:

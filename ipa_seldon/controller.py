@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ipa_seldon.algorithms import Algorithm
 from ipa_seldon.errors import IpaSeldonError, RecommendedError, RefusedError
@@ -26,13 +27,14 @@ def no_clock() -> float:
 class Thought:
     """Steps 2 and 3 of the loop, which are pure: what was made of the load, the forecast rate, and the proposal made
     for it, in so many ``solver_seconds``. Without a load there is no rate, and a proposal only where the fallback has
-    one.
+    one. ``forecast_why`` as in Decision.
     """
 
     load: LoadHealth
     rate: float | None = None
     proposal: Proposal | None = None
     solver_seconds: float = 0.0
+    forecast_why: Mapping[str, Any] = field(default_factory=dict)
 
 
 def think(
@@ -56,7 +58,7 @@ def think(
         rate, proposal = None, fallback.propose(observation) if load.fallback else None
     else:
         proposal = algorithm.decide(rate, observation)
-    return Thought(load, rate, proposal, clock() - begin)
+    return Thought(load, rate, proposal, clock() - begin, {} if rate is None else forecaster.why)
 
 
 class Controller:
@@ -105,6 +107,7 @@ class Controller:
             seconds=seconds,
             solver_seconds=thought.solver_seconds,
             load=load,
+            forecast_why=thought.forecast_why,
         )
         if proposal is None or same_plan(proposal.plan, observation.plan):
             return decision

@@ -221,7 +221,7 @@ class Decision:
     """One round of the loop. ``rate`` is the forecast (requests/s) the plan was made for; ``proposal`` is None where
     none could be made; ``seconds`` is what forecasting and solving took, ``solver_seconds`` the solving alone,
     ``apply_seconds`` what the platform took. A fallback has no ``rate``, and a ``proposal`` only where what runs is to
-    be replaced.
+    be replaced. ``forecast_why`` is what the forecaster says of the rate (Forecaster.why).
     """
 
     observation: Observation
@@ -233,6 +233,7 @@ class Decision:
     apply_seconds: float = 0.0
     solver_seconds: float = 0.0
     load: LoadHealth = LoadHealth()
+    forecast_why: Mapping[str, Any] = field(default_factory=dict)
 
 
 def took_effect(decision: Decision) -> bool:

@@ -77,7 +77,7 @@ class ForecasterSpec(Document):
     """
 
     name: str = "arima"
-    """One that ``ipa-seldon forecast --help`` lists, or ``module:attribute``."""
+    """One that ``ipa-seldon forecast --help`` lists (``auto`` follows the best of late), or ``module:attribute``."""
     window: Duration = 120.0
     """History that is looked at."""
     aggregate: Duration = 10.0

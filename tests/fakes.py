@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation, LoadFault, Observation, Plan
@@ -33,6 +34,8 @@ class MemoryPlatform:
 
 class LastForecaster:
     """Forecasts the last arrival count."""
+
+    why: Mapping[str, Any] = {}
 
     def forecast(self, time: float, arrivals: Sequence[float]) -> float:
         return arrivals[-1] if arrivals else 0.0

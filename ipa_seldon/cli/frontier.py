@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,23 +16,6 @@ if TYPE_CHECKING:
     from ipa_seldon.algorithms.frontier import FrontierPoint
     from ipa_seldon.algorithms.ipa import Ipa
     from ipa_seldon.plan import Allocation
-
-FORMATS = (".svg", ".png", ".html")
-
-
-class Drawing(click.ParamType[Path]):
-    """A file that a drawing can be written to."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path; fails with what is accepted, and where the package that draws is missing."""
-        path = Path(value)
-        if path.suffix.lower() not in FORMATS:
-            self.fail(f"{str(value)!r}: accepted: a file that ends in {', '.join(FORMATS)}", param, ctx)
-        if find_spec("matplotlib") is None:
-            self.fail("needs the package matplotlib: pip install 'ipa-seldon[report]'", param, ctx)
-        return path
 
 
 def show_frontier(algorithm: Ipa, rate: float, plot: Path | None, output: str) -> int:

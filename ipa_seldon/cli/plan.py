@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ipa_seldon.algorithms import ALGORITHMS
-from ipa_seldon.cli.frontier import Drawing, show_frontier
+from ipa_seldon.cli.drawing import Drawing
+from ipa_seldon.cli.frontier import show_frontier
 from ipa_seldon.cli.options import Budgets, Running, echo
 from ipa_seldon.solvers import SOLVERS
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--running", type=Running(), help="What runs now, in a pipeline of one stage: resnet50=8,resnet152=4.")
 @click.option("--remaining", type=Budgets(), help="What each queued request has left of its SLO: 0.3,0.5,250ms.")
 @click.option("--frontier", is_flag=True, help="Every plan that no other one beats in both accuracy and cost.")
-@click.option("--plot", type=Drawing(), help="Draw the frontier to this .svg, .png or .html.")
+@click.option(
+    "--plot", type=Drawing("matplotlib", ".svg", ".png", ".html"), help="Draw the frontier to this .svg, .png or .html."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 def plan(
     path: Path,

@@ -25,7 +25,7 @@ def as_document(about: Explanation) -> dict[str, Any]:
         "error": decision.error,
         "title": title(about),
         "words": dict(told(about)),
-        "load": asdict(about.load) | {"forecaster": spec.forecaster.model_dump(mode="json")},
+        "load": asdict(about.load) | _forecaster(about),
         "limits": dict(limits(about)),
         "before": _state(about.running, about.before),
         "after": _decided(proposal, about.running),
@@ -39,6 +39,11 @@ def as_document(about: Explanation) -> dict[str, Any]:
     if second and taken:
         document["runner_up"] = {**(_decided(second.proposal, taken.plan) or {}), "lost": dict(second.lost)}
     return document
+
+
+def _forecaster(about: Explanation) -> dict[str, Any]:
+    spec = about.config.spec.forecaster.model_dump(mode="json")
+    return {"forecaster": spec, "forecast_why": dict(about.decision.forecast_why)}
 
 
 def changed(before: Plan, after: Plan) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
+from typing import Any
 
 from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
 from ipa_seldon.config import Config
@@ -143,7 +144,16 @@ def _load(about: Explanation) -> str:
     margin += f", {share(spec.margin)} on top" if spec.margin else ""
     window = f"{duration(spec.window)} in blocks of {duration(spec.aggregate)}"
     horizon = f"the peak of the next {duration(spec.horizon)}"
-    return f"{words}; forecast {figure(load.forecast)}: {horizon} by {spec.name} from {window}{margin}"
+    name = spec.name + _followed(about.decision.forecast_why)
+    return f"{words}; forecast {figure(load.forecast)}: {horizon} by {name} from {window}{margin}"
+
+
+def _followed(why: Mapping[str, Any]) -> str:
+    """Whom a forecaster followed that follows others, and the recent loss of each; empty for those that do not."""
+    if "following" not in why:
+        return ""
+    losses = ", ".join(f"{name} {figure(loss)}" for name, loss in why["pinball"].items())
+    return f", which follows {why['following']} (recent pinball losses: {losses}),"
 
 
 def _decision(about: Explanation) -> str:

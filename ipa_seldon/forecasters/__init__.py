@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 from ipa_seldon.errors import ConfigError
 
@@ -17,6 +17,7 @@ FORECASTERS: Mapping[str, str] = {
     "ewma": "ipa_seldon.forecasters.naive:Ewma",
     "gate": "ipa_seldon.forecasters.gate:Gate",
 }
+AUTO = "auto"  # runs all of these, and follows the best
 BARE = 0.95  # the quantile by which a bare point is judged: what an autoscaler pays for load it cannot carry
 SEED_PROBABILITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
@@ -32,6 +33,17 @@ class Forecaster(Protocol):
         but must be a deterministic function of the sequence of calls, so that an audit log replays.
         """
         ...
+
+    @property
+    def why(self) -> Mapping[str, Any]:
+        """What there is to say of the last forecast, as JSON types, for whoever reads the decision; may be empty."""
+        ...
+
+
+class CountingForecaster(Forecaster, Protocol):
+    """A forecaster that counts how often it had to make do (see Prediction)."""
+
+    fallbacks: int
 
 
 @dataclass(frozen=True)

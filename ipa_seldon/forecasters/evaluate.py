@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from ipa_seldon.forecasters import Forecaster, ForecastSettings
+from ipa_seldon.forecasters import CountingForecaster, ForecastSettings
 from ipa_seldon.forecasters.peaks import moving_sums
 from ipa_seldon.forecasters.score import ForecastError, forecast_error
 
 HOUR = 3600
 SHORTEST_HOLE = 10  # seconds
 MISSED = 20.0  # requests: under Poisson arrivals, a silence this long has a chance of exp(-20)
-
-
-class CountingForecaster(Forecaster, Protocol):
-    """A forecaster that counts how often it had to make do."""
-
-    fallbacks: int
 
 
 @dataclass(frozen=True)
@@ -46,16 +40,25 @@ class Evaluation:
     next_rate: float
 
 
+class Step(NamedTuple):
+    """One forecast of an evaluation: ``rate`` was forecast ``time`` seconds into the trace; ``peak`` is what came."""
+
+    time: int
+    rate: float
+    peak: float
+    error: ForecastError
+
+
 def evaluate(
     forecaster: CountingForecaster,
     trace: Sequence[float],
     settings: ForecastSettings,
     clock: Callable[[], float],
-    progress: Callable[[int], None] = lambda _: None,
+    took: Callable[[Step], None] = lambda _: None,
 ) -> Evaluation:
     """Forecast every ``settings.aggregate`` seconds from the first full window on, as a controller would.
 
-    ``clock`` (seconds) times the calls; ``progress`` receives the seconds done at every step.
+    ``clock`` (seconds) times the calls; ``took`` receives every step as it is done.
     Raises ValueError when the trace is shorter than a window and a horizon.
     """
     window, stride, horizon = int(settings.window), int(settings.aggregate), int(settings.horizon)
@@ -73,8 +76,9 @@ def evaluate(
         started = clock()
         rate = forecaster.forecast(float(now), arrivals)
         seconds.append(clock() - started)
-        errors.append(forecast_error(max(rates[now : now + horizon]), rate, settings.judged_at))
-        progress(now)
+        peak = max(rates[now : now + horizon])
+        errors.append(forecast_error(peak, rate, settings.judged_at))
+        took(Step(now, rate, peak, errors[-1]))
     fallbacks = forecaster.fallbacks
     following = forecaster.forecast(float(len(trace)), trace[max(0, len(trace) - remembered) :])
     return _measure(errors, HOUR // stride, (seconds, fallbacks, following))

@@ -9,32 +9,38 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, isfinite, sqrt
+from typing import Any
 
 import numpy as np
 
 from ipa_seldon import plugins
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.forecasters import (
+    AUTO,
     FORECASTERS,
     SEED_PROBABILITIES,
+    CountingForecaster,
     ForecastSettings,
     PointForecaster,
     Prediction,
 )
+from ipa_seldon.forecasters.auto import Auto
 from ipa_seldon.forecasters.peaks import Pending, block_peaks, measured_seconds, moving_sums
 
 SCORES, SEEDS = 1080, 200  # scores kept, and pseudo-scores to start from
 JITTER = 0.1  # blocks: how early a call may come and still be taken for the end of a block
 
 
-def build_forecaster(settings: ForecastSettings) -> RollingForecaster:
+def build_forecaster(settings: ForecastSettings) -> CountingForecaster:
     """The forecaster that ``settings`` describe.
 
     Raises PluginError when the name is unknown or its package missing, ConfigError when the window is too short.
     """
+    if settings.name == AUTO:
+        return Auto(settings, {name: build_forecaster(replace(settings, name=name)) for name in FORECASTERS})
     point: PointForecaster = plugins.load("forecaster", settings.name, FORECASTERS)(settings)
     if settings.blocks < point.minimum:
         needed = point.minimum * settings.aggregate
@@ -85,6 +91,8 @@ class RollingForecaster:
     scored, once per ``aggregate`` seconds: calls in between predict from it without learning.
     ``fallbacks`` counts the predictions for which the point forecaster made do (see Prediction).
     """
+
+    why: Mapping[str, Any] = {}
 
     def __init__(self, settings: ForecastSettings, point: PointForecaster) -> None:
         self.fallbacks = 0

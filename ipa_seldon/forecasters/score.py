@@ -85,4 +85,5 @@ class Score:
     def pinball(self) -> float | None:
         """Mean pinball loss at the quantile, requests/s; None as above."""
         # Dividing first cannot overflow, however absurd the loads are.
-        return sum(error.pinball / self.judged for _, error in self._errors) if self.judged else None
+        count = self.judged
+        return sum(error.pinball / count for _, error in self._errors) if count else None

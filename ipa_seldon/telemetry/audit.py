@@ -91,6 +91,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "plan_before": plan_to_json(observation.plan),
         "cost_before": allocated_cores(observation.plan),
         "forecast_rate": decision.rate,
+        "forecast_why": dict(decision.forecast_why),
         "decision_seconds": decision.seconds,
         "apply_seconds": decision.apply_seconds,
         "solver_seconds": decision.solver_seconds,
@@ -143,6 +144,7 @@ def decision_from_json(record: Mapping[str, Any]) -> Decision:
         record["apply_seconds"],
         record.get("solver_seconds", 0.0),  # older logs have none
         _health(record.get("load") or {}),
+        record.get("forecast_why", {}),
     )
 
 

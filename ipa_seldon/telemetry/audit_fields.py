@@ -46,6 +46,11 @@ DECISION: Mapping[str, Field] = {
     "forecast_rate": Field(
         "number or null", "The load forecast, which was planned for; null where there was no forecast."
     ),
+    "forecast_why": Field(
+        "object",
+        "What the forecaster says of it: `auto`, whose forecast it is, `following`, and what each forecaster lost of "
+        "late, `pinball` (requests/s); others nothing.",
+    ),
     "decision_seconds": Field("number", "Time that forecast and decision took."),
     "solver_seconds": Field("number", "The decision's part of it."),
     "apply_seconds": Field("number", "Time that the platform took."),

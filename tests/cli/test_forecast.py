@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ipa_seldon.cli import EXIT_USAGE, main
-from ipa_seldon.forecasters import FORECASTERS
+from ipa_seldon.forecasters import AUTO, FORECASTERS
+from tests.pages import Page, table
 
 
 @pytest.fixture
@@ -34,10 +35,11 @@ def test_compare_prints_every_forecaster(trace: str, capsys: pytest.CaptureFixtu
     code, out, _ = run(capsys, "--trace", trace, "--compare", "-o", "json")
     result = json.loads(out)
     assert code == 0
-    assert list(result["forecasters"]) == list(FORECASTERS)
+    assert list(result["forecasters"]) == [*FORECASTERS, AUTO]
     for measured in result["forecasters"].values():
         assert measured["steps"] == 47
-        assert {"smape", "steps_under", "pinball_loss", "milliseconds_median"} <= set(measured)
+        assert {"smape", "steps_under", "coverage", "pinball_loss", "milliseconds_median"} <= set(measured)
+        assert measured["steps_under"] + measured["coverage"] == pytest.approx(100)
 
 
 def test_the_table_names_the_chosen_forecasters(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +48,17 @@ def test_the_table_names_the_chosen_forecasters(trace: str, capsys: pytest.Captu
     assert "gate" in out
     assert "pinball" in out
     assert "ewma" not in out
+
+
+def test_a_plot_is_drawn_beside_the_table(trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same table is printed and in the page, whose folder is made, with a curve for every forecaster."""
+    path = tmp_path / "new" / "plot.html"
+    code, out, _ = run(capsys, "--trace", trace, "--forecaster", "gate", "--forecaster", "max", "--plot", str(path))
+    assert code == 0
+    html = path.read_text(encoding="utf-8")
+    for name, *cells in table(html, "<table>")[1:]:
+        assert [name, *cells] in [line.split() for line in out.splitlines()]
+    assert {curve["name"] for curve in Page(html).charts()["forecasts"]["data"]} == {"load", "gate", "max"}
 
 
 def test_damping_days_limit_and_holes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +88,7 @@ def test_damping_days_limit_and_holes(tmp_path: Path, capsys: pytest.CaptureFixt
         (("--damping", "0"), "--damping"),
         (("--window", "5"), "forecaster.window"),
         (("--trace", "/nowhere.txt"), "/nowhere.txt"),
+        (("--plot", "plot.svg"), "accepted: a file that ends in .html, .png"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(

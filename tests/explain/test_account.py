@@ -48,6 +48,16 @@ def last(log: Log) -> Explanation:
     return explain(log, len(log.decisions) - 1)
 
 
+def test_whom_the_forecaster_followed_is_told(tmp_path: Path) -> None:
+    """By `auto`: whose forecast it was, and what each lost of late, as far as that is known."""
+    made = config(tmp_path, forecaster={"name": "auto", "window": 60})
+    log = decided(made, 10.0)
+    why = {"following": "gate", "pinball": {"gate": 0.1587, "max": None}}
+    about = last(replace(log, decisions=(replace(log.decisions[-1], forecast_why=why),)))
+    assert "by auto, which follows gate (recent pinball losses: gate 0.159, max –), from 60 s" in words(about)["load"]
+    assert as_document(about)["load"]["forecast_why"] == why
+
+
 def test_the_plan_before_and_after_with_what_it_gained(tmp_path: Path) -> None:
     """A rise from 10 to 25 requests/s: the stages that change, the cost that is added, the promise that what ran would
     have broken, and the latency that the SLO leaves.

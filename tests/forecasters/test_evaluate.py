@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ RECORDED = Path(__file__).parents[3] / "shared/data/twitter/rps-days-01-14.txt.x
 
 class Constant:
     """Always the same forecast."""
+
+    why: Mapping[str, Any] = {}
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -52,6 +55,7 @@ def test_the_worst_hour_is_one_hour() -> None:
 
     class Five:
         fallbacks = 0
+        why: Mapping[str, Any] = {}
 
         def forecast(self, time: float, arrivals: Sequence[float]) -> float:
             return 5.0

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from ipa_seldon import plugins
 from ipa_seldon.errors import ConfigError, PluginError
-from ipa_seldon.forecasters import FORECASTERS, SEED_PROBABILITIES, ForecastSettings, Prediction
+from ipa_seldon.forecasters import AUTO, FORECASTERS, SEED_PROBABILITIES, ForecastSettings, Prediction
 from ipa_seldon.forecasters.peaks import moving_sums
 from ipa_seldon.forecasters.quantile import RollingForecaster, ScoreQuantile, build_forecaster
 
 NAN, INF = float("nan"), float("inf")
+NAMES = (*FORECASTERS, AUTO)
 CHEAP = [name for name in FORECASTERS if name != "arima"]
 
 
@@ -75,7 +76,7 @@ HISTORIES: dict[str, list[float]] = {
 }
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("quantile", [None, 0.95, 0.01])
 def test_no_history_raises_or_gives_an_impossible_rate(name: str, quantile: float | None) -> None:
     """Every history, one after the other on one forecaster, gives a finite rate >= 0."""
@@ -111,7 +112,7 @@ def test_any_sequence_of_calls_is_survived_and_repeats(name: str, calls: list[tu
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_until_the_window_holds_enough_it_is_the_maximum(name: str) -> None:
     """Fewer whole blocks than the forecaster needs: the largest second so far, without a margin."""
     forecaster = build_forecaster(ForecastSettings(name=name))
@@ -119,7 +120,7 @@ def test_until_the_window_holds_enough_it_is_the_maximum(name: str) -> None:
     assert forecaster.forecast(4.0, [1.0, 9.0, NAN, 2.0]) == 9.0
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_unmeasured_time_keeps_the_last_forecast(name: str) -> None:
     """When a whole window was not measured the last forecast stands."""
     forecaster = build_forecaster(ForecastSettings(name=name))
@@ -128,7 +129,7 @@ def test_unmeasured_time_keeps_the_last_forecast(name: str) -> None:
     assert forecaster.forecast(2000.0, [NAN] * 120) == before
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_constant_load_is_forecast_as_itself(name: str) -> None:
     """The bare point of a constant is the constant."""
     forecaster = build_forecaster(ForecastSettings(name=name, quantile=None))
@@ -136,10 +137,10 @@ def test_a_constant_load_is_forecast_as_itself(name: str) -> None:
         assert forecaster.forecast(10.0 * step, [12.0] * 120) == pytest.approx(12.0)
 
 
-@pytest.mark.parametrize("name", [*CHEAP, "arima"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_quantile_holds_on_poisson_loads(name: str) -> None:
     """On a stationary load about 5 % of the horizons exceed the .95 forecast; the bare point misses far more."""
-    hours = 1 if name == "arima" else 4
+    hours = 4 if name in CHEAP else 1
     trace = poisson(12, 3600 * hours, seed=4)
     missed = {}
     for quantile in (0.95, 0.5):
@@ -297,7 +298,7 @@ def test_moving_sums_count_the_last_seconds() -> None:
     assert moving_sums([], 4) == []
 
 
-@pytest.mark.parametrize("name", FORECASTERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_history_shorter_than_the_resolution_is_not_no_load(name: str) -> None:
     """Just started, or restarted: the few seconds there are give the rate, and a plan that carries it."""
     forecaster = build_forecaster(ForecastSettings(name=name, resolution=5.0))

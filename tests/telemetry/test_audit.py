@@ -57,7 +57,7 @@ def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object)
     return config, path
 
 
-@pytest.mark.parametrize("forecaster", ["arima", "gate", "max"])
+@pytest.mark.parametrize("forecaster", ["arima", "gate", "max", "auto"])
 def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> None:
     """Every rate and every plan comes out of the log again, faults, gaps and damping included."""
     _, path = log_a_run(tmp_path, forecaster)
@@ -68,6 +68,24 @@ def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> Non
     result = CliRunner().invoke(cli, ["replay", str(path)], standalone_mode=False)
     assert result.return_value == 0
     assert "40 decisions, 0 different" in result.output
+
+
+def test_a_log_tells_which_forecaster_was_followed(tmp_path: Path) -> None:
+    """With `auto` every decision says whom it followed and what each lost of late, a switch among them; decided again,
+    all of it comes out the same. Without, there is nothing to tell.
+    """
+    _, path = log_a_run(tmp_path, "auto", steps=150)
+    config, algorithm, decisions = read_audit_log(path)
+    told = [decision.forecast_why for decision in decisions if decision.rate is not None]
+    assert len({why["following"] for why in told}) > 1
+    assert all(loss > 0 for loss in told[-1]["pinball"].values())
+    assert replay_decisions(config, algorithm, decisions) == []
+    last = decisions[-1]
+    untrue = replace(last, forecast_why={**last.forecast_why, "following": "average"})
+    (difference,) = replay_decisions(config, algorithm, [*decisions[:-1], untrue])
+    assert (difference["tick"], difference["what"]) == (149, "forecast_why")
+    _, plain = log_a_run(tmp_path, "max", steps=3)
+    assert [decision.forecast_why for decision in read_audit_log(plain)[2]] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -107,14 +125,16 @@ def test_a_load_that_was_missing_is_kept(tmp_path: Path) -> None:
 
 
 def test_deadlines_and_starting_replicas_are_kept() -> None:
-    """All that Sponge decides by comes back; a log from before there were budgets reads as one without."""
+    """All that Sponge decides by comes back; a log from before there were such fields reads as one without."""
     decision = Decision(
         Observation(10.0, (3.0,), {}, remaining_slo=(0.4, -0.1), budgets=(0.7, 0.9), ready={"yolo": 1}),
         Outcome.UNCHANGED,
+        forecast_why={"following": "max"},
     )
     record = json.loads(json.dumps(decision_to_json(decision)))
     assert decision_from_json(record) == decision
-    del record["budgets"], record["ready"]
+    del record["budgets"], record["ready"], record["forecast_why"]
+    assert decision_from_json(record).forecast_why == {}
     older = decision_from_json(record).observation
     assert (older.remaining_slo, older.budgets, older.ready) == ((0.4, -0.1), (), {})
 
