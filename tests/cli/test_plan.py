@@ -173,7 +173,7 @@ def test_what_cannot_be_running_is_told(tmp_path: Path, running: str, expected: 
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2"], "stages are: crop, classification"),
         (["plan", "-f", "{file}", "--rate", "1", "--running", "yolov5n=2", "--frontier"], "without --frontier"),
         (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "infadapter"], "accepted: one stage, for this"),
-        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "sponge"], "for a pipeline of one stage"),
+        (["plan", "-f", "{file}", "--rate", "1", "--algorithm", "sponge"], "accepted: one stage, for this algorithm"),
         (["plan", "-f", "{file}", "--rate", "1", "--remaining", "0.3,soon"], "'soon': accepted: seconds"),
         (["plan", "-f", "{file}", "--rate", "1", "--remaining", "nan"], "'nan': accepted: seconds"),
         (["plan", "-f", "{file}", "--rate", "1", "--remaining", "1", "--frontier"], "without --frontier"),
