@@ -95,7 +95,7 @@ def test_what_ran_and_cannot_be_simulated_is_said(log: str, capsys: pytest.Captu
     assert code == 1
     assert found["agreed_ratio"] == 0.0
     assert list(found["simulated"]["figures"]) == ["advice followed"]
-    assert "failed: what ran: plan: stage 'double', variant 'light': 5 cores; profiled: 1, 2" in err
+    assert "failed: what ran: plan: stage 'double': variant 'light': 5 cores; profiled: 1, 2" in err
     assert "no plan that the algorithm could make" in found["disagreements"][0]["why"]
 
 
