@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import active_children, get_context
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ipa_seldon.errors import IpaSeldonError
@@ -38,14 +39,20 @@ def in_processes(
     progress = context.Array("d", len(items))
     pool = ProcessPoolExecutor(min(jobs, len(items)), context, _share, (progress,))
     try:
+        # Not wait(): interrupted, it may keep the locks of futures, and the pool would wait for them for ever.
+        ended: SimpleQueue[Future[Result]] = SimpleQueue()
         with _interrupts_ignored():
             futures = {pool.submit(_run, work, item, place): item for place, item in enumerate(items)}
+            for future in futures:
+                future.add_done_callback(ended.put)
         while futures:
-            done, _ = wait(futures, PERIOD if tell else None, FIRST_COMPLETED)
+            one = None
+            with suppress(Empty):
+                one = ended.get(timeout=PERIOD if tell else None)
             if tell:
                 tell(progress[:])
-            for future in done:
-                yield futures.pop(future), future
+            if one is not None:
+                yield futures.pop(one), one
         pool.shutdown()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
