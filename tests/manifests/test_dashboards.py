@@ -27,7 +27,7 @@ from tests.prometheus_server import PrometheusServer
 from tests.waiting import wait_for
 
 DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
-VARIABLES = {"$namespace": ".*", "$pipeline": "toy", "$__rate_interval": "30s"}
+VARIABLES = {"$namespace": ".*", "$pipeline": "toy", "$__rate_interval": "5m"}
 FOREIGN = {"nv_inference_count", "nv_inference_exec_count", "seldon_api_executor_server_requests_seconds"}
 PRICES = {"cpu_hourly_cost": 0.04}
 FORECASTER = {"name": "last", "window": "4s", "aggregate": "1s", "horizon": "1s", "quantile": 0.9}
@@ -75,6 +75,8 @@ def prometheus(toy_repository: Path, tmp_path_factory: pytest.TempPathFactory) -
             PrometheusServer(targets, 0.5, directory / "prometheus") as server,
             OpenLoop(gateway.url, config.pipeline.slo),
         ):
+            # What is counted before the first scrape is no growth.
+            wait_for(lambda: answered(server.url, f"sum(up) == {len(targets)}"))
             controller = build_controller(config, serving.platform, decider, [told])
             loop = threading.Thread(target=drive, args=(controller, config.spec.interval, ended.wait))
             loop.start()
