@@ -243,3 +243,6 @@ class SpongeSpec(Document):
     """Room for more requests than forecast until the next decision: so many standard deviations of a Poisson count."""
     scale_down_after: Count = 30
     """Of ``sponge-hv``: a replica goes once so many decisions in a row had no use for it."""
+    shrink_after: Count = 1
+    """A plan that still keeps every deadline gives way to a cheaper one of as many replicas once so many decisions in a
+    row would have it; 1: at once, as published. With threads the model is loaded again, which takes cores itself."""

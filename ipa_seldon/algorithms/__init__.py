@@ -93,7 +93,7 @@ class SpongeSettings:
     """Sponge's objective ``cores + batch_weight * batch``, for one ``variant`` of the stage (None: the only one), on
     pods of up to ``cores``. Before the next decision, in ``interval`` seconds, as many requests more than forecast may
     arrive as ``burst`` standard deviations of a Poisson count. A replica goes once ``scale_down_after`` decisions in a
-    row had no use for it.
+    row had no use for it; a plan of as many replicas gives way to a cheaper one once ``shrink_after`` would have that.
     """
 
     variant: str | None = None
@@ -101,6 +101,7 @@ class SpongeSettings:
     batch_weight: float = 0.001
     burst: float = 2.0
     scale_down_after: int = 30
+    shrink_after: int = 1
     interval: float = 1.0
 
 

@@ -94,8 +94,9 @@ class Sponge:
 
     Those that are ready have to serve what is queued and what comes: a new one would be late for either. Where they
     cannot, on all cores, the plan is degraded, and the fewest replicas are added that can once they are ready. What is
-    too much shrinks in place at once; a replica goes when ``scale_down_after`` decisions in a row had no use for it.
-    Until then ``why`` says how many were ``needed``. ConfigError as by ``prepare``.
+    too much shrinks in place when ``shrink_after`` decisions in a row would have it, until when it is held; a replica
+    goes when ``scale_down_after`` in a row had no use for it, until when ``why`` says how many were ``needed``.
+    ConfigError as by ``prepare``.
     """
 
     arrivals: tuple[str, ...] = ("slo", "burst")
@@ -109,12 +110,14 @@ class Sponge:
         made = prepare(pipeline, settings.sponge, replicas, cores)
         self.stage, self.variant, self.fit, self.options = made.stage, made.variant, made.fit, made.options
         self._needed: deque[int] = deque(maxlen=settings.sponge.scale_down_after)
+        self._held = 0
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The cheapest plan that keeps every deadline at ``rate`` requests/s, else the degraded plan."""
         demand, pods = self._demand(rate, observation), self._pods(observation)
         found = self._found(demand, pods, least=1)
         if found is None:
+            self._held = 0
             return self._degraded(demand, pods)
         needed = int(self.options.replicas[found.places[found.choice]])
         self._needed.append(needed)
@@ -127,25 +130,24 @@ class Sponge:
             **_queued(demand),
             **({"needed": needed} if kept is not found else {}),
         }
-        return replace(self._price(int(kept.places[kept.choice]), demand, pods.ready), why=why)
+        proposal = replace(self._price(int(kept.places[kept.choice]), demand, pods.ready), why=why)
+        running = self._good_still(observation.plan, kept)
+        self._held = 0 if running is None else (self._held + 1) % self.settings.sponge.shrink_after
+        return self._hold(running, proposal, demand, pods) if running is not None and self._held else proposal
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
         """The worth of ``plan`` at ``rate`` with an empty queue and arrivals that have the whole SLO left; None when it
         is none of this algorithm's.
         """
-        (allocation,) = plan.get(self.stage.name, ())[:1] or (None,)
-        if allocation is None:
+        place = self._place(plan)
+        if place is None:
             return None
-        options = self.options
-        alike = (options.replicas == allocation.replicas) & (options.cores == allocation.cores)
-        (places,) = np.nonzero(alike & (options.batch == allocation.batch))
-        if not len(places) or plan != self._plan(int(places[0])):
-            return None
-        return self._price(int(places[0]), self._demand(rate, _NOBODY), allocation.replicas)
+        return self._price(place, self._demand(rate, _NOBODY), int(self.options.replicas[place]))
 
     def remember(self, rate: float, observation: Observation, proposal: Proposal) -> None:
-        """How many replicas were needed."""
+        """How many replicas were needed, and for how long a smaller plan has been held back."""
         del rate, observation
+        self._held = self._held + 1 if proposal.held else 0
         running = sum(allocation.replicas for allocation in proposal.plan.get(self.stage.name, ()))
         self._needed.append(int(proposal.why.get("needed", running)))
 
@@ -154,6 +156,34 @@ class Sponge:
         del running
         batch = max((allocation.batch for allocation in plan.get(self.stage.name, ())), default=0)
         return {"cost": -float(allocated_cores(plan)), "batches": -self.settings.sponge.batch_weight * batch}
+
+    def _place(self, plan: Plan) -> int | None:
+        """Where in the options ``plan`` is; None: nowhere."""
+        (allocation,) = plan.get(self.stage.name, ())[:1] or (None,)
+        if allocation is None:
+            return None
+        options = self.options
+        alike = (options.replicas == allocation.replicas) & (options.cores == allocation.cores)
+        (places,) = np.nonzero(alike & (options.batch == allocation.batch))
+        return int(places[0]) if len(places) and plan == self._plan(int(places[0])) else None
+
+    def _good_still(self, plan: Plan, found: Found) -> int | None:
+        """Where in the options ``plan`` is, if it keeps every deadline on as many replicas as the cheaper one ``found``
+        does.
+        """
+        place, chosen = self._place(plan), int(found.places[found.choice])
+        if place is None or place == chosen or self.options.replicas[place] != self.options.replicas[chosen]:
+            return None
+        return place if found.problem.feasible[np.searchsorted(found.places, place)] else None
+
+    def _hold(self, running: int, instead_of: Proposal, demand: Demand, pods: Pods) -> Proposal:
+        """What is ``running``, and why not what it is kept ``instead_of``."""
+        return replace(
+            self._price(running, demand, pods.ready),
+            held=True,
+            reason=f"{self._held} of {self.settings.sponge.shrink_after} decisions in a row agree on less",
+            why={**instead_of.why, "held_back": plan_to_json(instead_of.plan)},
+        )
 
     def _demand(self, rate: float, observation: Observation) -> Demand:
         quickest = float(self.options.latency.min())

@@ -30,6 +30,8 @@ FIXED = {"lightest": "fa2-low", "heaviest": "fa2-high"}
 PEAK = 0.58
 """Share of the load that the lightest variants carry on this machine, at which a pattern peaks by default: the load
 generator, the gateway and the controller need cores too."""
+PEAK_BY_DEADLINE = 0.8
+"""The same of what is carried on all cores where requests have deadlines, so that fewer are too few."""
 BEYOND_ANY_PLAN = 1e6
 PACKAGES = ("ipa-seldon", "highspy", "numpy", "statsmodels", "nvidia-pytriton", "onnxruntime")
 """Whose versions bear on what a run comes to."""
@@ -131,11 +133,14 @@ class Demo:
         return runs
 
     def _peak(self) -> float:
-        """Requests/s: PEAK of what the lightest variants carry within the limits; capacities hold a reserve already."""
+        """Requests/s: PEAK of what the lightest variants carry within the limits; capacities hold a reserve already. Or
+        PEAK_BY_DEADLINE of what all cores do.
+        """
         chosen = self._algorithm in BY_CAPACITY | BY_DEADLINE
         carrier = build_algorithm(self._config, self._algorithm if chosen else "fa2-low")
         most = carrier.decide(BEYOND_ANY_PLAN, Observation(time=0.0, arrivals=(), plan={})).served
-        return PEAK * most / (USABLE if self._algorithm in BY_CAPACITY else 1.0)
+        part = PEAK_BY_DEADLINE if self._config.pipeline.by_deadline else PEAK
+        return part * most / (USABLE if self._algorithm in BY_CAPACITY else 1.0)
 
 
 def _here() -> dict[str, str]:

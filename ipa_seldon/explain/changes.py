@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, UNDAMPED
+from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, BY_DEADLINE, UNDAMPED
 from ipa_seldon.config import Config, make_config
 from ipa_seldon.schema_decisions import DampingSpec
 
@@ -15,12 +15,14 @@ STEPS = (-0.1, 0.1)
 _WEIGHTS = {"ipa": "objective", "ipa-sets": "objective", "infadapter": "infadapter", "model-switching": "infadapter"}
 """The part of the spec that has the weights by which an algorithm trades accuracy for cost."""
 _WAITING = {
-    "infadapter": "infadapter.scale_down_after",
-    "vpa+": "infadapter.scale_down_after",
-    "model-switching": "infadapter.scale_down_after",
-    "sponge-hv": "sponge.scale_down_after",
+    "infadapter": ("scale_down_after",),
+    "vpa+": ("scale_down_after",),
+    "model-switching": ("scale_down_after",),
+    "sponge": ("shrink_after",),
+    "sponge-hv": ("scale_down_after", "shrink_after"),
+    "sponge-published": ("shrink_after",),
 }
-"""The key that says for how many decisions an algorithm waits before it scales down."""
+"""The keys that say for how many decisions an algorithm waits before it scales down, see ``waits``."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ def changes(config: Config) -> Iterator[Change]:
     for step in (-1, 1) if budgets else ():
         yield Change(f"budget {step:+d} core", edits={key: value + step for key, value in budgets.items()})
     yield from _lifted(config)
+
+
+def waits(config: Config) -> Mapping[str, int]:
+    """For how many decisions the config's algorithm waits before it scales down, by the keys of the spec."""
+    part = "sponge" if config.spec.algorithm in BY_DEADLINE else "infadapter"
+    return {
+        f"{part}.{key}": getattr(getattr(config.spec, part), key) for key in _WAITING.get(config.spec.algorithm, ())
+    }
 
 
 def edited(config: Config, edits: Mapping[str, Any]) -> Config:
@@ -96,8 +106,8 @@ def _lifted(config: Config) -> Iterator[Change]:
         yield Change("without damping", edits={"damping": DampingSpec()}, lifts="damping")
     if _weights(config) == "objective" and spec.objective.switching:
         yield Change("without a price on switches", edits={"objective.switching": 0.0}, lifts="switching")
-    if spec.algorithm in _WAITING:
-        yield Change("without waiting to scale down", edits={_WAITING[spec.algorithm]: 1}, lifts="waiting")
+    if any(decisions > 1 for decisions in waits(config).values()):
+        yield Change("without waiting to scale down", edits=dict.fromkeys(waits(config), 1), lifts="waiting")
 
 
 def _weights(config: Config) -> str:

@@ -11,7 +11,7 @@ from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
 from ipa_seldon.config import Config
 from ipa_seldon.explain.account import Explanation
 from ipa_seldon.explain.again import Answer, Effect
-from ipa_seldon.explain.changes import AS_IT_WAS
+from ipa_seldon.explain.changes import AS_IT_WAS, waits
 from ipa_seldon.plan import Allocation, Plan, Proposal, Status, same_plan
 from ipa_seldon.words import action_words, duration, figure, share, stage_words
 
@@ -203,8 +203,7 @@ def _holding(about: Explanation, name: str) -> str:
     if name == "switching":
         return f"the price of switching: {spec.objective.switching:g} for every second that a core starts up"
     if name == "waiting":
-        decisions = (spec.sponge if spec.algorithm in BY_DEADLINE else spec.infadapter).scale_down_after
-        return f"waiting: scaled down is once {decisions} decisions in a row agree"
+        return f"waiting: scaled down is once {max(waits(about.config).values())} decisions in a row agree"
     if proposal is not None and proposal.held:
         return f"damping: {proposal.reason}"
     return f"damping: decided for {figure(load.decided_for)} requests/s, of which {figure(load.forecast)} are forecast"

@@ -21,7 +21,7 @@ from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.latency_model import LatencyModel
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status
+from ipa_seldon.plan import Allocation, Observation, Plan, Proposal, Status, plan_to_json
 from tests.factories import random_pipeline
 
 YOLO = LatencyModel(gamma=0.14044, epsilon=-0.05084, delta=0.02524, eta=0.02214)
@@ -358,6 +358,28 @@ def test_shrinking_is_in_place_first() -> None:
         cores.append(size(proposal)[1])
     assert counts == [2, 2, 2, 2, 2, 2, 1, 1]
     assert cores[1] < cores[0]
+
+
+def test_shrinking_waits_until_decisions_agree() -> None:
+    """With ``shrink_after`` a cheaper plan is held back until so many decisions in a row would have it, those of a log
+    too; growing is at once, and what no longer keeps its promises is not held.
+    """
+    settings, large = chosen(shrink_after=3), runs(1, 16, 8)
+    algorithm = sponge(SERVICE, settings)
+    small = algorithm.decide(4.0, seen()).plan
+    decided = [algorithm.decide(4.0, seen(plan=large)) for _ in range(3)]
+    assert [proposal.plan for proposal in decided] == [large, large, small]
+    assert [proposal.held for proposal in decided] == [True, True, False]
+    assert decided[0].why["held_back"] == plan_to_json(small)
+    assert decided[1].reason == "2 of 3 decisions in a row agree on less"
+    again = sponge(SERVICE, settings)
+    for proposal in decided[:2]:
+        again.remember(4.0, seen(plan=large), proposal)
+    assert again.decide(4.0, seen(plan=large)) == decided[2]
+    assert algorithm.decide(4.0, seen(plan=large)).held
+    assert not algorithm.decide(40.0, seen(plan=runs(1, 4, 4))).held
+    counts_anew = [algorithm.decide(4.0, seen(plan=large)).held for _ in range(3)]
+    assert counts_anew == [True, True, False]
 
 
 def test_replicas_stay_within_their_limits() -> None:
