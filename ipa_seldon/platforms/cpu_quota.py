@@ -125,7 +125,8 @@ def limit(quota: CpuQuota, server: int, cores: Mapping[str, int]) -> None:
 def model_processes(server: int) -> dict[str, list[int]]:
     """Model -> the processes that serve it, one per instance, of the Triton of that process id.
 
-    Triton's Python back end starts a stub for each, whose first argument is <repository>/<model>/<version>/model.py.
+    Triton's Python back end starts a stub for each, whose last argument but one is <model>_<group>_<instance>. (Its
+    first, the file it runs, lies with the model, or with a back end written in Python that serves several.)
     """
     import psutil
 
@@ -134,8 +135,8 @@ def model_processes(server: int) -> dict[str, list[int]]:
         for child in psutil.Process(server).children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                 program, *arguments = child.cmdline() or [""]
-                if Path(program).name == STUB and arguments:
-                    found.setdefault(Path(arguments[0]).parts[-3], []).append(child.pid)
+                if Path(program).name == STUB and len(arguments) > 1:
+                    found.setdefault(arguments[-2].rsplit("_", 2)[0], []).append(child.pid)
     return found
 
 
