@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
+from ipa_seldon.csv_rows import number, open_text, rows
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.fields import Document
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -230,10 +230,10 @@ def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mappin
 def read_profiles(path: Path) -> dict[tuple[str, str], Profile]:
     """Profiles by (stage, variant) from a CSV with at least the columns of PROFILE_COLUMNS, in any order."""
     points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
-    for where, row in _rows(path, PROFILE_COLUMNS):
+    for where, row in rows(path, PROFILE_COLUMNS):
         key = (row["stage"], row["variant"])
-        cores, batch = (int(_number(where, column, row[column], whole=True)) for column in ("cores", "batch"))
-        latency, throughput = (_number(where, column, row[column]) for column in ("latency", "throughput"))
+        cores, batch = (int(number(where, column, row[column], whole=True)) for column in ("cores", "batch"))
+        latency, throughput = (number(where, column, row[column]) for column in ("latency", "throughput"))
         of_variant = points.setdefault(key, {})
         if (cores, batch) in of_variant:
             raise ConfigError(f"{where}: {key[0]}, {key[1]}, cores {cores}, batch {batch} appears twice")
@@ -247,10 +247,10 @@ def read_capacities(path: Path) -> dict[tuple[str, float], Capacity]:
     """
     points: dict[tuple[str, float], dict[int, float]] = {}
     load_times: dict[tuple[str, float], float] = {}
-    for where, row in _rows(path, CAPACITY_COLUMNS):
-        cores = int(_number(where, "cores", row["cores"], whole=True))
-        slo = _number(where, "slo", row["slo"])
-        capacity, load_time = (_number(where, column, row[column], zero=True) for column in ("capacity", "load_time"))
+    for where, row in rows(path, CAPACITY_COLUMNS):
+        cores = int(number(where, "cores", row["cores"], whole=True))
+        slo = number(where, "slo", row["slo"])
+        capacity, load_time = (number(where, column, row[column], zero=True) for column in ("capacity", "load_time"))
         key = (row["variant"], slo)
         of_variant = points.setdefault(key, {})
         if cores in of_variant:
@@ -260,42 +260,9 @@ def read_capacities(path: Path) -> dict[tuple[str, float], Capacity]:
     return {key: Capacity(of_variant, load_times[key]) for key, of_variant in points.items()}
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV, each with its place in words; ConfigError where a column is missing or there are none."""
-    with _open(path) as lines:
-        reader = csv.DictReader(lines)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ConfigError(f"{path}: column {missing[0]} is missing; accepted: {','.join(columns)}")
-        empty = True
-        for row in reader:
-            empty = False
-            yield f"{path}: line {reader.line_num}", row
-        if empty:
-            raise ConfigError(f"{path}: no rows; accepted: {','.join(columns)}")
-
-
-def _number(where: str, column: str, text: str | None, whole: bool = False, zero: bool = False) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = math.nan
-    if not (0 < number < math.inf or (zero and number == 0)) or (whole and number % 1):
-        accepted = "a whole number >= 1" if whole else "a number >= 0" if zero else "a number > 0"
-        raise ConfigError(f"{where}: {column}: {text!r}: accepted: {accepted}")
-    return number
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        return path.open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def read_yaml(path: Path) -> object:
     """What a YAML file holds; ConfigError names file and line, also for a key that appears twice."""
-    with _open(path) as stream:
+    with open_text(path) as stream:
         try:
             return yaml.load(stream, _UniqueKeyLoader)  # noqa: S506  # a SafeLoader with one more check
         except yaml.MarkedYAMLError as error:

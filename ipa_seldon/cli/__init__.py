@@ -15,7 +15,7 @@ from ipa_seldon.errors import ConfigError, IpaSeldonError
 COMMANDS = {
     "demo": ("ipa_seldon.cli.demo:demo", "Serve the text pipeline, replay a load against it, adapt it, report."),
     "plan": ("ipa_seldon.cli.plan:plan", "Print the best plan of a pipeline for one rate."),
-    "render": ("ipa_seldon.cli.render:render", "Write the Kubernetes documents of a pipeline for Seldon Core."),
+    "render": ("ipa_seldon.cli.render:render", "Write a pipeline as Kubernetes documents, or as a Triton repository."),
     "attach": ("ipa_seldon.cli.attach:attach", "Make a SeldonDeployment that is there one that can be adapted."),
     "detach": ("ipa_seldon.cli.detach:detach", "Give a SeldonDeployment back what it was before attach."),
     "simulate": ("ipa_seldon.cli.simulate:simulate", "Simulate a pipeline under a load, without a server."),
@@ -25,7 +25,7 @@ COMMANDS = {
     "validate": ("ipa_seldon.cli.validate:validate", "Set the simulator against a real Triton."),
     "run": ("ipa_seldon.cli.run:run", "Serve a pipeline and adapt it until stopped."),
     "doctor": ("ipa_seldon.cli.doctor:doctor", "Check live what adapting pipelines on a cluster needs."),
-    "profile": ("ipa_seldon.cli.profile:profile", "Measure variants on a real Triton and write the profile CSV."),
+    "profile": ("ipa_seldon.cli.profile:profile", "Measure variants on a real Triton, or import a profile CSV."),
     "forecast": ("ipa_seldon.cli.forecast:forecast", "Forecast a trace, and compare forecasters on it."),
     "explain": ("ipa_seldon.cli.explain:explain", "Explain a decision, and what something else would have changed."),
     "replay": ("ipa_seldon.cli.replay:replay", "Decide an audit log again and compare."),

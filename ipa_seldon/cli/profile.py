@@ -1,4 +1,6 @@
-"""``ipa-seldon profile``: a sweep over variants, cores and batches on a real Triton, or of capacities."""
+"""``ipa-seldon profile``: a sweep over variants, cores and batches on a real Triton, or of capacities; or what Triton's
+own tools have measured.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ipa_seldon.cli.options import Seconds
 from ipa_seldon.errors import ConfigError
@@ -39,9 +42,25 @@ class Counts(click.ParamType[tuple[int, ...]]):
         return tuple(numbers)
 
 
-@click.command()
-@click.option("-f", "--file", "path", type=click.Path(path_type=Path), required=True, help="Pipeline file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="CSV; extended if it exists.")
+class Named(click.ParamType[tuple[str, str, str]]):
+    """What a model is in the pipeline: NAME=STAGE/VARIANT."""
+
+    name = "name=stage/variant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str, str]:
+        """The three names; fails with what is accepted."""
+        if isinstance(value, tuple):
+            return value
+        name, _, place = value.rpartition("=")
+        stage, _, variant = place.partition("/")
+        if not (name and stage and variant):
+            self.fail(f"{value!r}: accepted: NAME=STAGE/VARIANT", param, ctx)
+        return name, stage, variant
+
+
+@click.group(invoke_without_command=True, subcommand_metavar="[COMMAND [ARGS]...]")
+@click.option("-f", "--file", "path", type=click.Path(path_type=Path), help="Pipeline file.  [required]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV; extended if it exists.  [required]")
 @click.option("--capacity", is_flag=True, help="Find the most load of one pod within the SLO, at batch 1.")
 @click.option("--slo", type=Seconds(), help="With --capacity: the SLO.  [default: the file's]")
 @click.option("--cores", type=Counts(), default="1,2", show_default=True, help="Cores per replica.")
@@ -55,9 +74,12 @@ class Counts(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--requests", type=click.Path(path_type=Path), help="Requests to send: one v2 inference body per line.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated requests and arrivals.")
+@click.pass_context
 def profile(
-    path: Path,
-    output: Path,
+    context: click.Context,
+    /,
+    path: Path | None,
+    output: Path | None,
     capacity: bool,
     slo: float | None,
     stage: str | None,
@@ -73,6 +95,12 @@ def profile(
     Without --requests, pictures with known text are sent, or lines cut out of them. Points that the output holds
     already are skipped, so an interrupted sweep goes on where it was.
     """
+    if context.invoked_subcommand:
+        _without_options(context)
+        return 0
+    if path is None or output is None:
+        missing = next(param for param in context.command.params if context.params[param.name or ""] is None)
+        raise click.MissingParameter(ctx=context, param=missing)
     from ipa_seldon.bootstrap import repository_of
     from ipa_seldon.config import read_config
     from ipa_seldon.profiler import Bench, CapacityTable, Effort, Goal, ProfileTable, measure_capacity, this_machine
@@ -101,6 +129,63 @@ def profile(
         )
         _measure(measure, points, table, timeout)
     return 0
+
+
+@profile.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="CSV; extended if it exists.")
+@click.option("--stage", help="The stage that was measured.")
+@click.option("--variant", help="The variant that was measured.")
+@click.option("--map", "named", type=Named(), multiple=True, help="What a model, or a model config, is; repeatable.")
+@click.option("--cores", type=click.IntRange(min=1), required=True, help="The cores that it had.")
+@click.option("--batch", type=click.IntRange(min=1), help="The batches that were run, where the file does not say.")
+@click.option(
+    "--percentile", type=click.FloatRange(0, 100), default=99.0, show_default=True, help="Of latency, as in the SLO."
+)
+@click.option("--replace", is_flag=True, help="Replace points that the output holds already, instead of keeping them.")
+def import_(
+    file: Path,
+    output: Path,
+    stage: str | None,
+    variant: str | None,
+    named: Sequence[tuple[str, str, str]],
+    cores: int,
+    batch: int | None,
+    percentile: float,
+    replace: bool,
+) -> int:
+    """Add to a profile what Triton's own tools have measured.
+
+    FILE is the CSV of perf_analyzer -f, of one variant in batches of one size: --stage, --variant and --batch say of
+    which. Or it is Model Analyzer's metrics-model-inference.csv, of one model, or of several with a --map for each
+    that is to be taken. Of several rows about one point, the least loaded one gives the latency, without the queue
+    where the file tells it apart, and the best one the throughput.
+    """
+    from ipa_seldon.profiler import ImportedTable
+    from ipa_seldon.profiler.imported import Stated, in_words, read_measurements
+
+    if bool(named) == bool(stage or variant) or bool(stage) != bool(variant):
+        raise click.UsageError("accepted: --stage and --variant, or --map")
+    alone = (stage, variant) if stage and variant else None
+    places = {name: (stage_of, variant_of) for name, stage_of, variant_of in named}
+    found = read_measurements(file, Stated(cores, batch, percentile, alone, places))
+    table = ImportedTable(output, f"{found.tool}: {file.name}")
+    new = {point: measured for point, measured in found.points.items() if replace or point not in table}
+    table.extend(new)
+    kept = len(found.points) - len(new)
+    words = [f"points of {found.tool}: {len(new)} added" + (f", {kept} kept (--replace overwrites)" if kept else "")]
+    words += [in_words(found.left_out)] if found.left_out else []
+    words += ["latencies have the wait in Triton's queue in them, which the file does not tell"] if found.queued else []
+    click.echo(f"{output}: {'; '.join(words)}", err=True)
+    return 0
+
+
+def _without_options(context: click.Context) -> None:
+    """UsageError where options of a sweep stand before the name of a sub-command, which has its own."""
+    for param in context.command.params:
+        if context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+            command = context.invoked_subcommand
+            raise click.UsageError(f"{param.opts[-1]}: accepted: without {command}, or behind it", context)
 
 
 def _points(

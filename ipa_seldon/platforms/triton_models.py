@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from google.protobuf import text_format
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from tritonclient.grpc import InferenceServerClient, model_config_pb2
 from tritonclient.utils import InferenceServerException
 
@@ -19,13 +19,14 @@ from ipa_seldon.errors import PlatformError
 READ_DEADLINE = 10.0
 LOAD_DEADLINE = 120.0
 POLL = 0.02
+CONFIGURATION = "config.pbtxt"
 GONE = ("", "UNAVAILABLE")
 """States of a version that holds nothing."""
 
 
 def read_configuration(repository: Path, model: str) -> dict[str, Any]:
     """The model's ``config.pbtxt`` as JSON types. PlatformError when it is missing or malformed."""
-    path = repository / model / "config.pbtxt"
+    path = repository / model / CONFIGURATION
     try:
         message = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     except OSError as error:
@@ -33,6 +34,12 @@ def read_configuration(repository: Path, model: str) -> dict[str, Any]:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise PlatformError(f"{path}: not a Triton model configuration: {error}") from error
     return as_json(message)
+
+
+def as_text(configuration: Mapping[str, Any]) -> str:
+    """A configuration as the text of a ``config.pbtxt``, from JSON types with field names as in the .proto."""
+    text: str = text_format.MessageToString(ParseDict(configuration, model_config_pb2.ModelConfig()))
+    return text
 
 
 def as_json(message: Any) -> dict[str, Any]:

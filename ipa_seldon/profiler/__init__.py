@@ -13,7 +13,16 @@ from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.profiler.bench import Bench, Effort, Request
 from ipa_seldon.profiler.capacity import Goal, measure_capacity
 from ipa_seldon.profiler.clients import PointTimeoutError
-from ipa_seldon.profiler.table import CapacityRow, CapacityTable, Point, ProfileTable, Row, Table, this_machine
+from ipa_seldon.profiler.table import (
+    CapacityRow,
+    CapacityTable,
+    ImportedTable,
+    Point,
+    ProfileTable,
+    Row,
+    Table,
+    this_machine,
+)
 from ipa_seldon.profiles import USABLE
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "CapacityTable",
     "Effort",
     "Goal",
+    "ImportedTable",
     "Point",
     "ProfileTable",
     "Request",

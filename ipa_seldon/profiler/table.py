@@ -10,7 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ipa_seldon.csv_rows import open_text
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.profiles import Measurement
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Table:
     """The CSV at ``path``: what it holds already is kept, and what is added is on disk when ``add`` returns.
 
     Points that timed out are kept beside it, in ``*.timeouts.csv``, and are not tried again while they stand there.
-    Every row names the ``machine`` and the ``seed`` of the inputs. ConfigError when the file holds rows of another
-    machine, which would not compare, or is none of this ``kind``.
+    Every row that is added says by ``origin``, columns of their own, where it is from. ConfigError when the file holds
+    rows of another machine, which would not compare, or is none of this ``kind``.
     """
 
     kind: str
@@ -65,16 +67,21 @@ class Table:
     """The columns that tell points apart, and how each is read."""
     measured: tuple[str, ...]
 
-    def __init__(self, path: Path, machine: str, seed: int) -> None:
+    def __init__(self, path: Path, origin: Mapping[str, Any]) -> None:
         self._path = path
         self._timeouts_path = path.with_suffix(".timeouts.csv")
-        self._origin = {"seed": seed, "machine": machine}
-        self._columns = (*self.keys, *self.measured, *self._origin)
+        self._origin = origin
+        self._columns = (*self.keys, *self.measured, *origin)
         self._rows = self._read(path)
         self._timeouts = self._read(self._timeouts_path)
-        others = {row.get("machine", machine) for row in self._rows.values()} - {machine}
-        if others:
-            raise ConfigError(f"{path}: holds rows of {sorted(others)[0]!r}, this is {machine!r}; accepted: a new file")
+        # What another command has written beside them stays; it may not have known the machine.
+        self._columns = tuple(
+            dict.fromkeys(name for row in (*self._rows.values(), self._columns) for name in row if name)
+        )
+        machine: str = origin.get("machine", "")
+        others = {row.get("machine") or machine for row in self._rows.values()} - {machine}
+        if machine and others:
+            raise ConfigError(f"{path}: holds rows of {min(others)!r}, this is {machine!r}; accepted: a new file")
 
     def __contains__(self, point: Point) -> bool:
         key = self._key(self._named(point))
@@ -82,9 +89,14 @@ class Table:
 
     def add(self, point: Point, row: Row | CapacityRow) -> None:
         """Write one measured point."""
-        values = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in vars(row).items()}
-        named = self._named(point)
-        self._rows[self._key(named)] = {**named, **values, **self._origin}
+        self.extend({point: row})
+
+    def extend(self, rows: Mapping[Point, Row | CapacityRow | Measurement]) -> None:
+        """Write measured points, all of them or none."""
+        for point, row in rows.items():
+            values = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in vars(row).items()}
+            named = self._named(point)
+            self._rows[self._key(named)] = {**named, **values, **self._origin}
         _write(self._path, self._columns, self._rows.values())
 
     def add_timeout(self, point: Point, timeout: float) -> None:
@@ -103,7 +115,7 @@ class Table:
     def _read(self, path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
         if not path.exists():
             return {}
-        with path.open(encoding="utf-8", newline="") as lines:
+        with open_text(path) as lines:
             reader = csv.DictReader(lines)
             try:
                 return {self._key(row): dict(row) for row in reader}
@@ -114,11 +126,29 @@ class Table:
 
 
 class ProfileTable(Table):
-    """The latency and throughput of points; see Table."""
+    """The latency and throughput of points, measured on ``machine`` with inputs of ``seed``; see Table."""
 
     kind = "a profile"
     keys = MappingProxyType({"stage": str, "variant": str, "cores": int, "batch": int})
     measured = ("latency", "throughput", "samples")
+
+    def __init__(self, path: Path, machine: str, seed: int) -> None:
+        super().__init__(path, {"seed": seed, "machine": machine})
+
+
+class ImportedTable(Table):
+    """The latency and throughput of points that something else has measured, which ``source`` tells; see Table."""
+
+    kind = ProfileTable.kind
+    keys = ProfileTable.keys
+    measured = ("latency", "throughput")
+
+    def __init__(self, path: Path, source: str) -> None:
+        super().__init__(path, {"source": source})
+
+    def __contains__(self, point: Point) -> bool:
+        """Whether there is a row; a point that only timed out here is none."""
+        return self._key(self._named(point)) in self._rows
 
 
 class CapacityTable(Table):
@@ -130,7 +160,7 @@ class CapacityTable(Table):
 
     def __init__(self, path: Path, machine: str, seed: int, slo: float) -> None:
         self._slo = f"{slo:.6g}"
-        super().__init__(path, machine, seed)
+        super().__init__(path, {"seed": seed, "machine": machine})
 
     def _named(self, point: Point) -> dict[str, Any]:
         return {**super()._named(point), "slo": self._slo}
@@ -144,12 +174,15 @@ def this_machine() -> str:
 
 
 def _write(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Whole or not at all: to a file beside it, which then takes its place."""
+    """Whole or not at all: to a file beside it, which then takes its place. ConfigError when it cannot be written."""
     draft = path.with_name(path.name + ".draft")
-    with draft.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.DictWriter(lines, list(columns), extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        lines.flush()
-        os.fsync(lines.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as lines:
+            writer = csv.DictWriter(lines, list(columns), extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            lines.flush()
+            os.fsync(lines.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

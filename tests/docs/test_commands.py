@@ -26,7 +26,7 @@ def parsed(words: list[str]) -> None:
     """As the command line would, without running it; a click exception says what is wrong."""
     context = click.Context(cli)
     name, command, rest = cli.resolve_command(context, words)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and not (command.invoke_without_command and rest[0].startswith("-")):
         name, command, rest = command.resolve_command(context, rest)
     assert command is not None
     command.make_context(name, rest, parent=context)
