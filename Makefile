@@ -4,6 +4,7 @@ SHELL := /bin/bash -o pipefail
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+SELDON := .venv-seldon
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 help:  ## Show the targets
@@ -20,13 +21,20 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 	@echo "setup: done, $$($(BIN)/ipa-seldon --version)"
 
+$(SELDON)/.installed: requirements-seldon.lock | $(STAMP)
+	@echo "setup: the environment of Seldon Core's Python wrapper in $(SELDON) from requirements-seldon.lock"
+	@test -x $(SELDON)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(SELDON)
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(SELDON)/bin/python requirements-seldon.lock
+	@$(BIN)/uv pip install --quiet --python $(SELDON)/bin/python --no-deps --editable .
+	@touch $@
+
 models: $(STAMP)
 	@$(BIN)/ipa-seldon models fetch
 
 demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt it, write the report
 	@$(BIN)/ipa-seldon demo $(DEMO_ARGS)
 
-test: models  ## Run the tests
+test: models $(SELDON)/.installed  ## Run the tests
 	$(BIN)/pytest $(TEST_ARGS)
 
 check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync, site without broken links
@@ -64,8 +72,10 @@ site: $(STAMP)  ## Build docs/ as a site, to be opened at site/index.html
 	@$(MKDOCS) build --strict
 
 lock: $(STAMP)
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev \
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra all --group dev \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra seldon \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements-seldon.lock
 	cd manifests/images/triton-text && ../../../$(BIN)/uv pip compile requirements.in --python-version 3.10 \
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock

@@ -11,16 +11,23 @@ import pytest
 
 from ipa_seldon.platforms.triton_server import TritonServer
 
-TOY = Path(__file__).parent / "repositories" / "toy"
+REPOSITORIES = Path(__file__).parent / "repositories"
+TOY = REPOSITORIES / "toy"
 
 
 def write_toy_repository(target: Path, versions: int = 3) -> Path:
     """Lay the toy repository out the way Triton reads it; returns ``target``."""
-    for config in TOY.glob("*.pbtxt"):
+    return write_repository("toy", target, versions)
+
+
+def write_repository(name: str, target: Path, versions: int) -> Path:
+    """The same for any of ``repositories``."""
+    source = REPOSITORIES / name
+    for config in source.glob("*.pbtxt"):
         for version in range(1, versions + 1):
             directory = target / config.stem / str(version)
             directory.mkdir(parents=True)
-            shutil.copy(TOY / "model.py", directory / "model.py")
+            shutil.copy(source / "model.py", directory / "model.py")
         shutil.copy(config, target / config.stem / "config.pbtxt")
     return target
 

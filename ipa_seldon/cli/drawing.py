@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 
-class Drawing(click.ParamType[Path]):
+class Drawing(click.ParamType):
     """A file with one of the suffixes ``formats``, that ``package`` of the extra ``report`` draws."""
 
     name = "file"

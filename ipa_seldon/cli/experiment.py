@@ -25,7 +25,7 @@ WIDTH = 160
 """Characters of a line where no terminal says."""
 
 
-class Selection(click.ParamType["dict[str, list[str]]"]):
+class Selection(click.ParamType):
     """``axis=name`` pairs, separated by commas; an axis that appears twice accepts either name."""
 
     name = "axis=name,..."

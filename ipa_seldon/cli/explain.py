@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipa_seldon.telemetry.audit import Log
 
 
-class Moment(click.ParamType[float]):
+class Moment(click.ParamType):
     """A time: seconds as in the log, or ISO 8601, in UTC where it names no zone."""
 
     name = "time"

@@ -18,7 +18,7 @@ LONGEST_SHOWN = 80
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
-class GraphName(click.ParamType[str]):
+class GraphName(click.ParamType):
     """The name of a SeldonDeployment: as kubectl takes it, sdep/NAME, or just NAME."""
 
     name = "sdep/NAME"

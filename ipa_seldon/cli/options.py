@@ -30,7 +30,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Seconds(click.ParamType[float]):
+class Seconds(click.ParamType):
     """A positive duration: seconds, or 250ms, 10s, 2m, 7d."""
 
     name = "duration"
@@ -46,7 +46,7 @@ class Seconds(click.ParamType[float]):
         return float(seconds)
 
 
-class Moment(click.ParamType[float]):
+class Moment(click.ParamType):
     """A moment: seconds since the epoch, or ISO 8601, which without an offset is UTC."""
 
     name = "time"
@@ -67,7 +67,7 @@ class Moment(click.ParamType[float]):
         return seconds
 
 
-class Running(click.ParamType[tuple[Allocation, ...]]):
+class Running(click.ParamType):
     """What one stage runs: VARIANT=CORES, a pod each, or VARIANT=CORES:SHARE, with commas between."""
 
     name = "variant=cores"
@@ -92,7 +92,7 @@ class Running(click.ParamType[tuple[Allocation, ...]]):
         return tuple(Allocation(name, 1, cores, 1, share) for (name, cores, _), share in zip(pods, shares, strict=True))
 
 
-class Budgets(click.ParamType[tuple[float, ...]]):
+class Budgets(click.ParamType):
     """What queued requests have left: seconds, or 250ms, with commas between; below 0 is late already."""
 
     name = "seconds"

@@ -24,7 +24,7 @@ TIMEOUT, CAPACITY_TIMEOUT = 60.0, 900.0
 Inputs = Callable[[int], Mapping[str, Any]]
 
 
-class Counts(click.ParamType[tuple[int, ...]]):
+class Counts(click.ParamType):
     """Whole numbers from 1 up, separated by commas."""
 
     name = "list"
@@ -42,7 +42,7 @@ class Counts(click.ParamType[tuple[int, ...]]):
         return tuple(numbers)
 
 
-class Named(click.ParamType[tuple[str, str, str]]):
+class Named(click.ParamType):
     """What a model is in the pipeline: NAME=STAGE/VARIANT."""
 
     name = "name=stage/variant"

@@ -21,7 +21,7 @@ ROUND = 9.0
 IMAGES = 200
 
 
-class Rates(click.ParamType[tuple[float, ...]]):
+class Rates(click.ParamType):
     """Requests per second, separated by commas."""
 
     name = "list"

@@ -27,6 +27,7 @@ AXES = ("pipeline", "load", "method")
 # Packages and modules whose code has no part in a simulated run.
 _BESIDE = (
     "advice",
+    "bridge",
     "cli",
     "demo",
     "driver.py",

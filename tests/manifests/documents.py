@@ -20,6 +20,7 @@ BASE = MANIFESTS / "adapter" / "base"
 RECOMMEND = MANIFESTS / "adapter" / "overlays" / "recommend"
 MONITORED = MANIFESTS / "adapter" / "overlays" / "monitored"
 MONITORING = MANIFESTS / "monitoring"
+BRIDGE = MANIFESTS / "bridge"
 PIPELINES = sorted(path.parent for path in (MANIFESTS / "pipelines").glob("*/pipeline.yaml"))
 
 KUBERNETES = "1.33"

@@ -46,7 +46,7 @@ def resolved(*words: str) -> dict[str, str]:
     return dict(re.findall(r"^ \+ ([a-z0-9-]+)==(\S+)", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("image", ["ipa-seldon", "triton-text"])
+@pytest.mark.parametrize("image", ["ipa-seldon", "seldon-bridge", "triton-text"])
 def test_images_are_pinned_and_run_as_a_number(image: str) -> None:
     """Every base has a tag that names a release; the last user is a number, and not root's."""
     for base in values(image, "FROM"):
@@ -60,24 +60,37 @@ def test_users_agree() -> None:
     assert values("ipa-seldon", "USER") == [f"{context['runAsUser']}:{context['runAsGroup']}"]
 
 
+def installed(image: str, env: Path) -> dict[str, str]:
+    """Package -> version that the image's own command would install into a new environment."""
+    (command,) = (run for run in values(image, "RUN") if "-r pyproject.toml" in run)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, env], check=True)
+    words = shlex.split(command.replace("/opt/ipa-seldon", str(env)).replace("--no-cache ", ""))
+    assert words[0] == "uv"
+    return resolved(*words[1:])
+
+
 def test_a_cluster_gets_its_part_of_the_lock_file(tmp_path: Path) -> None:
     """The image's own command resolves, to versions of the lock file alone: what adapter and sidecar import is among
     them, the Triton of the demo and the development tools are not.
     """
-    (command,) = (run for run in values("ipa-seldon", "RUN") if "-r pyproject.toml" in run)
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "env"], check=True)
-    words = shlex.split(command.replace("/opt/ipa-seldon", str(tmp_path / "env")).replace("--no-cache ", ""))
-    assert words[0] == "uv"
-    found = resolved(*words[1:])
+    found = installed("ipa-seldon", tmp_path / "env")
     assert found.items() <= locked(ROOT / "requirements.lock").items()
     assert {"click", "highspy", "kubernetes", "prometheus-client", "statsmodels", "tritonclient"} <= set(found)
     assert not {"nvidia-pytriton", "matplotlib", "onnxruntime", "pytest"} & set(found)
 
 
+def test_the_bridge_gets_a_lock_file_of_its_own(tmp_path: Path) -> None:
+    """The extra ``seldon`` resolves to all of it, but for what other systems need."""
+    lock = locked(ROOT / "requirements-seldon.lock")
+    del lock["colorama"]  # Windows
+    assert installed("seldon-bridge", tmp_path / "env") == lock
+
+
 def test_what_the_images_are_built_with_is_locked() -> None:
     """The lock file has, with hashes, what the Dockerfiles take from it by name, and the build back end."""
-    named = re.findall(r"/\^([a-z]+)==/", " ".join(values("ipa-seldon", "RUN") + values("triton-text", "RUN")))
-    assert named == ["uv", "click"]
+    runs = [run for image in ("ipa-seldon", "seldon-bridge", "triton-text") for run in values(image, "RUN")]
+    named = re.findall(r"/\^([a-z]+)==/", " ".join(runs))
+    assert named == ["uv", "uv", "click"]
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     for name in (*named, "hatchling"):
         assert re.search(rf"^{name}==\S+ \\\n    --hash=sha256:", text, re.MULTILINE), name
@@ -85,7 +98,8 @@ def test_what_the_images_are_built_with_is_locked() -> None:
 
 def test_tags_are_the_versions() -> None:
     """The commands that build the images tag them as the manifests name them."""
-    assert f"-t ipa-seldon:{__version__} ." in (IMAGES / "ipa-seldon" / "Dockerfile").read_text(encoding="utf-8")
+    for image, tag in (("ipa-seldon", "ipa-seldon"), ("seldon-bridge", "ipa-seldon-bridge")):
+        assert f"-t {tag}:{__version__} ." in (IMAGES / image / "Dockerfile").read_text(encoding="utf-8")
     assert values("triton-text", "FROM")[-1] == SeldonSpec(model_uri="pvc://models").triton_image
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.manifests.documents import (
     BASE,
+    BRIDGE,
     MANIFESTS,
     MONITORED,
     MONITORING,
@@ -28,7 +29,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("directory", [BASE, RECOMMEND, MONITORED, MONITORING], ids=lambda path: path.name)
+@pytest.mark.parametrize("directory", [BASE, RECOMMEND, MONITORED, MONITORING, BRIDGE], ids=lambda path: path.name)
 def test_kustomizations_are_sound(directory: Path) -> None:
     """Each builds without a warning, of documents without a fault."""
     documents = built(directory)
@@ -47,7 +48,9 @@ def test_files_are_sound(path: Path) -> None:
 def test_there_is_no_other_manifest() -> None:
     """Each YAML file is a pipeline file, checked as it is, or in a kustomization that is built."""
     here = {path for path in MANIFESTS.rglob("*.yaml") if path.name != "pipeline.yaml"}
-    kustomized = {path for path in here if path.is_relative_to(MANIFESTS / "adapter") or path.parent == MONITORING}
+    kustomized = {
+        path for path in here if path.is_relative_to(MANIFESTS / "adapter") or path.parent in (MONITORING, BRIDGE)
+    }
     assert here == kustomized | set(FILES)
 
 
