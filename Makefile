@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 SELDON := .venv-seldon
+MODELS_STAMP := .venv/.installed-models
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 help:  ## Show the targets
@@ -28,13 +29,21 @@ $(SELDON)/.installed: requirements-seldon.lock | $(STAMP)
 	@$(BIN)/uv pip install --quiet --python $(SELDON)/bin/python --no-deps --editable .
 	@touch $@
 
+# Set-up takes away what its lock file lacks, so this comes after it, again. Which build of torch is had (for processors
+# alone, or one of several GB) is for pip's own settings to say; its lock file therefore leaves torch out.
+$(MODELS_STAMP): $(STAMP) requirements-models.lock
+	@echo "setup: torch, and what requirements-models.lock adds"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement requirements-models.lock
+	@touch $@
+
 models: $(STAMP)
 	@$(BIN)/ipa-seldon models fetch
 
 demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt it, write the report
 	@$(BIN)/ipa-seldon demo $(DEMO_ARGS)
 
-test: models $(SELDON)/.installed  ## Run the tests
+test: models $(MODELS_STAMP) $(SELDON)/.installed  ## Run the tests
 	$(BIN)/pytest $(TEST_ARGS)
 
 check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync, site without broken links
@@ -76,6 +85,9 @@ lock: $(STAMP)
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra seldon \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements-seldon.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra models \
+		--constraint requirements.lock --override <(echo 'torch; python_version < "3"') \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements-models.lock
 	cd manifests/images/triton-text && ../../../$(BIN)/uv pip compile requirements.in --python-version 3.10 \
 		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
 		--output-file requirements.lock

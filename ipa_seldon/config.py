@@ -82,6 +82,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # no key, but `<<`, another mapping's keys to be had as well
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
                 if key in keys:
@@ -119,10 +121,11 @@ def parse_document(path: Path, loaded: object) -> PipelineFile:
         raise ConfigError(f"{path}: spec.graph: nested too deeply") from error
 
 
-def validated(path: Path, loaded: object, kind: type[DocumentType]) -> DocumentType:
+def validated(path: Path | str, loaded: object, kind: type[DocumentType]) -> DocumentType:
     """The document of that ``kind`` in YAML that was loaded; ConfigError names ``path``, key and what is accepted."""
     if not isinstance(loaded, Mapping):
-        raise ConfigError(f"{path}: accepted: a mapping with apiVersion, kind, metadata and spec")
+        *keys, last = (entry.alias or name for name, entry in kind.model_fields.items())
+        raise ConfigError(f"{path}: accepted: a mapping with {', '.join(keys)}{' and ' if keys else ''}{last}")
     try:
         return kind.model_validate(loaded)
     except ValidationError as error:
@@ -287,7 +290,7 @@ def _one_line(error: ErrorDetails, kind: type[Document]) -> str:
 def _accepted_keys(location: Sequence[int | str], kind: type[Document]) -> list[str]:
     """The keys of the document's part at ``location``, read off the JSON Schema."""
     schema: dict[str, Any] = kind.model_json_schema()
-    definitions = schema["$defs"]
+    definitions = schema.get("$defs", {})
     for part in location:
         if isinstance(part, int):
             schema = schema["items"]

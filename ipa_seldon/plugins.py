@@ -9,10 +9,11 @@ from typing import Any
 from ipa_seldon.errors import PluginError
 
 
-def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
+def load(kind: str, name: str, table: Mapping[str, str], extra: str | None = None) -> Any:
     """The object behind ``name``: a key of ``table``, or any importable ``module:attribute``.
 
-    Raises PluginError naming the accepted values, or the package that is missing.
+    Raises PluginError naming the accepted values, or the package that is missing, which the extra ``extra`` brings:
+    without one, that of the same name.
     """
     target = table.get(name, name)
     module, _, attribute = target.partition(":")
@@ -21,9 +22,9 @@ def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
     try:
         found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        extra = f"; install it, for example with the extra of that name: pip install 'ipa-seldon[{name}]'"
+        remedy = f"; install it, for example with an extra: pip install 'ipa-seldon[{extra or name}]'"
         raise PluginError(
-            f"{kind}: {name!r} needs the package {error.name!r}{extra if name in table else ''}"
+            f"{kind}: {name!r} needs the package {error.name!r}{remedy if name in table else ''}"
         ) from error
     except AttributeError as error:
         raise PluginError(f"{kind}: {name!r}: module {module!r} has no attribute {attribute!r}") from error

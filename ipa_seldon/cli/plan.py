@@ -63,8 +63,12 @@ def plan(
     from ipa_seldon.cli import EXIT_DEGRADED
     from ipa_seldon.config import read_config
     from ipa_seldon.plan import Observation, Status
+    from ipa_seldon.weights.origin import doubt
 
     config = read_config(path)
+    note = doubt(config.pipeline, config.repository)
+    if note:
+        click.echo(f"{config.name}: {note}", err=True)
     if frontier:
         return show_frontier(build_trade(config, algorithm, solver), rate, plot, output)
     built = build_algorithm(config, algorithm, solver)

@@ -107,10 +107,11 @@ def _run_local(
     from ipa_seldon.platforms.recommending import Recommending
     from ipa_seldon.telemetry.audit import AuditLog
     from ipa_seldon.telemetry.live import LiveTelemetry, live_page
+    from ipa_seldon.weights.origin import doubt
 
     config = read_config(path)
-    config, note = time_shared(with_algorithm(config, algorithm) if algorithm else config)
-    if note:
+    config, shared = time_shared(with_algorithm(config, algorithm) if algorithm else config)
+    for note in filter(None, (shared, doubt(config.pipeline, config.repository))):
         click.echo(f"{config.name}: {note}", err=True)
     config = with_mode(config, mode) if mode else config
     decider = build_algorithm(config, solver=solver)

@@ -21,6 +21,7 @@ from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, calibrate_capaci
 from ipa_seldon.profiles import USABLE
 from ipa_seldon.runs.recorded import forget_run, write_run
 from ipa_seldon.telemetry.live import LiveTelemetry, live_page
+from ipa_seldon.weights.origin import doubt
 
 PIPELINES = Path(__file__).parents[2] / "manifests" / "pipelines"
 TEXT_PIPELINE = PIPELINES / "text" / "pipeline.yaml"
@@ -79,10 +80,11 @@ class Demo:
         load_of(shape, self._tensor, peak=1.0)
         if subject.calibrate:
             config = self._calibrated(config, shape.seed)
-        self._config, note = time_shared(config)
-        if note:
-            say(note)
-            self._notes["Cores"] = note
+        self._config, shared = time_shared(config)
+        for name, note in (("Cores", shared), ("Accuracies", doubt(config.pipeline, config.repository))):
+            if note:
+                say(note)
+                self._notes[name] = note
         self.load = load_of(shape, self._tensor, self._peak())
 
     def _calibrated(self, config: Config, seed: int) -> Config:

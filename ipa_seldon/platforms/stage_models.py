@@ -10,7 +10,7 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation
 from ipa_seldon.platforms.transition import Models
-from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
+from ipa_seldon.platforms.triton_models import TritonModels, stage_configurations
 from ipa_seldon.platforms.triton_server import TritonServer
 from ipa_seldon.specs.desired import pod_plan_of
 from ipa_seldon.specs.triton import allocation_of, model_configuration, set_model
@@ -28,7 +28,7 @@ class StageModels:
         self._pipeline = pipeline
         self._repository = repository.resolve()
         self._server = server
-        self._configurations = {s.name: read_configuration(repository, s.name) for s in pipeline.stages}
+        self._configurations = stage_configurations(pipeline, repository)
         self._variants = {s.name: {v.version: v.name for v in s.variants} for s in pipeline.stages}
         self.loads = 0
 

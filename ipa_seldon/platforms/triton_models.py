@@ -15,6 +15,7 @@ from tritonclient.grpc import InferenceServerClient, model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.pipeline import Pipeline
 
 READ_DEADLINE = 10.0
 LOAD_DEADLINE = 120.0
@@ -40,6 +41,22 @@ def as_text(configuration: Mapping[str, Any]) -> str:
     """A configuration as the text of a ``config.pbtxt``, from JSON types with field names as in the .proto."""
     text: str = text_format.MessageToString(ParseDict(configuration, model_config_pb2.ModelConfig()))
     return text
+
+
+def stage_configurations(pipeline: Pipeline, repository: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> its model's ``config.pbtxt`` as JSON types. PlatformError when one is missing or malformed, or has no
+    folder for the version of a variant.
+    """
+    configurations = {stage.name: read_configuration(repository, stage.name) for stage in pipeline.stages}
+    for stage in pipeline.stages:
+        for variant in stage.variants:
+            version = repository / stage.name / str(variant.version)
+            if not version.is_dir():
+                raise PlatformError(
+                    f"{version}: no such directory, of {variant.name}: run `ipa-seldon models fetch {pipeline.name}`, "
+                    "or put the model there"
+                )
+    return configurations
 
 
 def as_json(message: Any) -> dict[str, Any]:

@@ -36,6 +36,8 @@ TRACES = "traces.json"
 """In the server's directory: how the names of files begin to which traces are written, once they are switched on."""
 MORE_MODELS = "models"
 """In the server's directory: a second model repository, empty at first."""
+OUR_BACKENDS = Path(__file__).parent / "backends"
+"""Each a folder with the ``model.py`` that serves all models of the back end of that name."""
 # Arguments: process group, shared-memory prefix, directory to remove (or empty). Waits for this process to write a
 # line, which says that all is cleaned up; end of file means that this process died, and then the guard cleans up.
 GUARD = 'read -r line || { kill -s KILL -- "-$1"; rm -f "/dev/shm/$2"*; rm -rf -- "$3"; }'
@@ -258,7 +260,9 @@ def _wheel() -> Path:
 
 
 def _link_backends(wheel: Path, target: Path) -> None:
-    """Lay out the Python back end, with the stub of the running Python, the way Triton looks for it."""
+    """Lay out the Python back end, with the stub of the running Python, the way Triton looks for it, and ours that are
+    written in Python.
+    """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = wheel / "python_backend_stubs" / version / "triton_python_backend_stub"
     if not stub.exists():
@@ -266,7 +270,10 @@ def _link_backends(wheel: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     (target / "python").mkdir(parents=True)
     for file in (*(wheel / "backends" / "python").iterdir(), stub):
-        (target / "python" / file.name).symlink_to(file)
+        # Copied, as Triton refuses back ends in Python where the library that runs them is a link out of here.
+        shutil.copy2(file, target / "python")
+    for backend in OUR_BACKENDS.iterdir():
+        (target / backend.name).symlink_to(backend)
 
 
 def _search_paths(wheel: Path) -> dict[str, str]:

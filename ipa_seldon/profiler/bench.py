@@ -19,7 +19,7 @@ import numpy as np
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation
-from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
+from ipa_seldon.platforms.triton_models import TritonModels, stage_configurations
 from ipa_seldon.platforms.triton_server import TritonServer
 from ipa_seldon.profiler.clients import Clients, PointTimeoutError
 from ipa_seldon.profiler.table import Point, Row
@@ -58,7 +58,7 @@ class Bench:
     def __init__(self, pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request]) -> None:
         self._pipeline = pipeline
         self._inputs = inputs
-        self._configurations = {s.name: read_configuration(repository, s.name) for s in pipeline.stages}
+        self._configurations = stage_configurations(pipeline, repository)
         self._server = TritonServer(repository)
         self._bodies: dict[str, list[bytes]] = {}
 

@@ -14,6 +14,8 @@ from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation
 
 THREADS = "intra_op_num_threads"
+ONNX_THREADS = "intra_op_thread_count"
+"""Where the repository states it: what Triton's own back end of ONNX Runtime calls the same."""
 _LEVELS, _DEFAULT_LEVEL, _POLICY = "priority_levels", "default_priority_level", "default_queue_policy"
 
 
@@ -48,6 +50,8 @@ def model_configuration(
     batching["max_queue_delay_microseconds"] = round(delay * MICROSECONDS)
     if slo is not None:
         batching |= _by_deadline(slo)
+    parameters = base.get("parameters", {})
+    threads = [THREADS, *({ONNX_THREADS} & parameters.keys())]
     group = {"kind": "KIND_CPU", **next(iter(base.get("instance_group", ())), {}), "count": allocation.replicas}
     return {
         **base,
@@ -55,7 +59,7 @@ def model_configuration(
         "max_batch_size": allocation.batch,
         "dynamic_batching": batching,
         "instance_group": [group],
-        "parameters": {**base.get("parameters", {}), THREADS: {"string_value": str(allocation.cores)}},
+        "parameters": parameters | {key: {"string_value": str(allocation.cores)} for key in threads},
     }
 
 

@@ -167,6 +167,15 @@ def test_a_plan_it_cannot_run_is_refused_in_one_line(toy_repository: Path, plan:
     assert platform.server.pid is None
 
 
+def test_a_variant_without_a_version_is_named(tmp_path: Path) -> None:
+    """The folder that is missing is in the message, and the command that fills it, before anything is started."""
+    write_toy_repository(tmp_path, versions=1)
+    with pytest.raises(
+        PlatformError, match=r"double/2: no such directory, of middle: run `ipa-seldon models fetch toy`"
+    ):
+        LocalPlatform(toy_pipeline(), tmp_path, lambda _: ARRIVALS)
+
+
 def test_a_stage_without_a_model_is_named(tmp_path: Path) -> None:
     """The path of the configuration that is missing is in the message."""
     with pytest.raises(PlatformError, match=r"double/config\.pbtxt: cannot be read"):

@@ -53,6 +53,16 @@ def test_an_allocation_survives_the_round_trip(
     assert allocation_of(reported, VERSIONS) == allocation
 
 
+def test_threads_are_also_said_in_the_words_of_tritons_onnx_runtime() -> None:
+    """Where the repository has its parameter; elsewhere it is not added."""
+    stated = BASE | {"parameters": {"intra_op_thread_count": {"string_value": "1"}}}
+    threads = {"string_value": "3"}
+    made = model_configuration(stated, 1, Allocation("light", replicas=1, cores=3, batch=1))
+    assert made["parameters"] == {"intra_op_num_threads": threads, "intra_op_thread_count": threads}
+    made = model_configuration(BASE, 1, Allocation("light", replicas=1, cores=3, batch=1))
+    assert made["parameters"] == BASE["parameters"] | {"intra_op_num_threads": threads}
+
+
 @given(allocations)
 def test_what_the_plan_does_not_decide_stays_as_the_repository_has_it(allocation: Allocation) -> None:
     """Inputs, outputs, back end, other parameters and priority levels are sent unchanged; the base is not touched."""

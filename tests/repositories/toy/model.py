@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 # The module exists only inside Triton's Python back end.
-import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+import triton_python_backend_utils as triton
 
 
 class TritonPythonModel:
