@@ -31,7 +31,7 @@ COMMANDS = {
     "replay": ("ipa_seldon.cli.replay:replay", "Decide an audit log again and compare."),
     "gateway": ("ipa_seldon.cli.gateway:gateway", "Run the local ingress of a pipeline."),
     "sidecar": ("ipa_seldon.cli.sidecar:sidecar", "Make the Triton of this pod run its part of the plan."),
-    "load": ("ipa_seldon.cli.load:load", "Send an open-loop load of images to a gateway."),
+    "load": ("ipa_seldon.cli.load:load", "Send an open-loop load to a gateway."),
     "models": ("ipa_seldon.cli.models:models", "Fetch the models of the pipelines."),
     "schema": ("ipa_seldon.cli.schema:schema", "Print the JSON Schema of the pipeline file."),
 }

@@ -37,7 +37,7 @@ from ipa_seldon.cli.options import Seconds, network_options
     type=click.FloatRange(min=0, min_open=True),
     help="Requests/s at a pattern's peak.  [default: what suits this machine]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and images.")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and requests.")
 @network_options
 @click.option(
     "--compare", is_flag=True, help="Replay it with what stays fixed too: the lightest and the heaviest variants."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ipa_seldon.cli.options import Seconds, network_options
+from ipa_seldon.demo.requests import GENERATED
 from ipa_seldon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,23 +32,27 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--duration", type=Seconds(), help="How long.  [default: the whole trace; a pattern: 180 s]")
 @click.option("--scale", type=POSITIVE, help="Requests/s at a pattern's peak; multiplies a trace.  [default: 1]")
 @click.option("--damping", type=POSITIVE, default=1.0, show_default=True, help="Divides the load.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of load, arrivals and images.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of load, arrivals and requests."
+)
 @network_options
 @click.option("--slo", type=Seconds(), help="End-to-end SLO.  [default: what the gateway announces]")
 @click.option("--start-at", type=float, metavar="EPOCH", help="When the load begins.  [default: at once]")
-@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Different images to send.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=200, show_default=True, help="Different images, or others, to send."
+)
 @click.option(
     "--tensor",
-    type=click.Choice(["image", "lines"]),
+    type=click.Choice(list(GENERATED)),
     default="image",
     show_default=True,
-    help="What images are sent as: whole, or the lines cut out of each, for the recogniser alone.",
+    help="What is sent: images with known text, whole or cut into lines; frames or crops of video; texts; recordings.",
 )
-@click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request instead of images.")
+@click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request, not made-up ones.")
 @click.option("--records", type=click.Path(path_type=Path), help="Write every request to this file, as JSON lines.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def load(url: str, slo: float | None, start_at: float | None, records: Path | None, output: str, **shape: Any) -> None:
-    """Send an open-loop load of images with known text to a gateway: exactly one of --pattern and --trace.
+    """Send an open-loop load to a gateway, by default of images with known text: exactly one of --pattern and --trace.
 
     Requests leave as a Poisson process, whether or not earlier ones were answered. With --network and --size each is
     sent when it would be over that network, with what is left of its SLO; its latency counts from its client on. Ctrl-C
@@ -65,7 +70,7 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
     network = read_network(shape["network"], shape["size"], len(rates), shape["seed"])
     times = poisson_arrivals(rates, shape["seed"])
     transfers = network.transfers(times, shape["seed"]) if network else None
-    payloads = payloads_of(shape["body"], shape["seed"], min(shape["images"], max(len(times), 1)), shape["tensor"])
+    payloads = payloads_of(shape["body"], shape["tensor"], shape["seed"], min(shape["images"], max(len(times), 1)))
     target = Target(url, slo or asyncio.run(announced_slo(url)))
     with ExitStack() as stack:
         stream = stack.enter_context(_open(records)) if records else None
@@ -80,16 +85,17 @@ def load(url: str, slo: float | None, start_at: float | None, records: Path | No
 _RATE_KEYS = ("pattern", "trace", "duration", "scale", "damping", "seed")
 
 
-def payloads_of(body: Path | None, seed: int, images: int, tensor: str = "image") -> list[Payload]:
-    """The v2 request in the file ``body``, or where there is none ``images`` with known text as that ``tensor``."""
+def payloads_of(body: Path | None, tensor: str, seed: int, count: int) -> list[Payload]:
+    """The v2 request in the file ``body``, or where there is none up to ``count`` made-up ones of that ``tensor``."""
     if body is None:
         from ipa_seldon.demo.requests import payloads
 
-        return payloads(tensor, seed, images)
+        return payloads(tensor, seed, count)
+    from ipa_seldon.gateway.messages import Body
     from ipa_seldon.loadgen import Payload
 
     try:
-        return [Payload(body.read_bytes())]
+        return [Payload(Body(body.read_bytes()))]
     except OSError as error:
         raise ConfigError(f"{body}: the request cannot be read: {error.strerror or error}") from error
 

@@ -4,7 +4,6 @@ own tools have measured.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,12 @@ from ipa_seldon.cli.options import Seconds
 from ipa_seldon.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ipa_seldon.gateway.messages import Message
     from ipa_seldon.pipeline import Stage
     from ipa_seldon.profiler import Point, Table
 
 TIMEOUT, CAPACITY_TIMEOUT = 60.0, 900.0
-Inputs = Callable[[int], Mapping[str, Any]]
+Inputs = Callable[[int], "Message"]
 
 
 class Counts(click.ParamType):
@@ -92,8 +92,8 @@ def profile(
     With --capacity, every variant for every number of cores: the most requests/s of a Poisson load with the SLO's
     percentile within the SLO, to 4 %, by bisection. A trial counts at least 300 requests over 25 SLOs.
 
-    Without --requests, pictures with known text are sent, or lines cut out of them. Points that the output holds
-    already are skipped, so an interrupted sweep goes on where it was.
+    Without --requests, made-up ones are sent, where the first stage takes a tensor of a name that `ipa-seldon load`
+    knows. Points that the output holds already are skipped, so an interrupted sweep goes on where it was.
     """
     if context.invoked_subcommand:
         _without_options(context)
@@ -231,17 +231,19 @@ def _measure(measure: Callable[[Point], Any], points: Sequence[Point], table: Ta
 
 def _requests_in(path: Path) -> Inputs:
     """The lines of a file in turn."""
+    from ipa_seldon.gateway.messages import Body, read_message
+
     try:
-        requests = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        requests = [read_message(Body(line), "inputs") for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--requests: {path}: {error}; accepted: one v2 inference body (JSON) per line") from error
-    if not requests or not all(isinstance(request, dict) and "inputs" in request for request in requests):
-        raise ConfigError(f"--requests: {path}: accepted: one v2 inference body (JSON with inputs) per line")
+        raise ConfigError(f"--requests: {path}: {error}; one v2 inference body per line") from error
+    if not requests:
+        raise ConfigError(f"--requests: {path}: empty; accepted: one v2 inference body per line")
     return lambda index: requests[index % len(requests)]
 
 
 def _made_up(first: str, repository: Path, seed: int) -> Inputs:
-    """Pictures or lines with known text, where the first stage takes them."""
+    """Requests as the first stage takes them, where such can be made up."""
     from ipa_seldon.demo.requests import generated_for, requests
 
     try:

@@ -86,7 +86,8 @@ def _variant_lines(runs: Sequence[Any]) -> list[list[str]]:
     from ipa_seldon.words import ABSENT, share
 
     def text(one: dict[str, Any] | None) -> str:
-        return ABSENT if one is None else f"{one['requests']}, {share(one['accuracy'])} read"
+        read = "" if one is None or one["accuracy"] is None else f", {share(one['accuracy'])} read"
+        return ABSENT if one is None else f"{one['requests']}{read}"
 
     used = sorted({(stage, variant) for run in runs for stage, variants in run.items() for variant in variants})
     return [[f"{stage} {v}", *(text(run.get(stage, {}).get(v)) for run in runs)] for stage, v in used]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SHARES = (0.3, 0.5, 0.7)
 ROUND = 9.0
 """Seconds of one rate at a time, about."""
-IMAGES = 200
+REQUESTS = 200
+"""Different ones, at most."""
 
 
 class Rates(click.ParamType):
@@ -44,8 +45,8 @@ class Rates(click.ParamType):
 @click.option("--rates", type=Rates(), help="Requests/s.  [default: 30, 50 and 70 % of what the pipeline carries]")
 @click.option("--seconds", type=Seconds(), default=90.0, show_default=True, help="Of load at each rate, in all.")
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Largest batch of every stage.")
-@click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request instead of images.")
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and images.")
+@click.option("--body", type=click.Path(path_type=Path), help="Send this v2 JSON request, not made-up ones.")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of arrivals and requests.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def validate(
     path: Path | None,
@@ -63,8 +64,10 @@ def validate(
     quieter half of the rounds; the noise is how far the two rounds of a pair lie apart. It reports what it finds and
     judges nothing.
     """
+    from ipa_seldon.bootstrap import repository_of
     from ipa_seldon.cli.load import payloads_of
     from ipa_seldon.config import read_config
+    from ipa_seldon.demo.requests import generated_for
     from ipa_seldon.demo.runner import TEXT_PIPELINE
     from ipa_seldon.experiments.measurement import Trial, measure
     from ipa_seldon.experiments.validation import compare, lightest_plan
@@ -73,9 +76,9 @@ def validate(
     plan = lightest_plan(config.pipeline, batch)
     pairs = max(1, round(seconds / (2 * ROUND)))
     trial = Trial(rates or (), SHARES, pairs, max(2, round(seconds / (2 * pairs))), seed)
-    measurement = measure(
-        config, plan, payloads_of(body, seed, IMAGES), trial, lambda words: click.echo(words, err=True)
-    )
+    tensor = "" if body else generated_for(repository_of(config), config.pipeline.stages[0].name)
+    payloads = payloads_of(body, tensor, seed, REQUESTS)
+    measurement = measure(config, plan, payloads, trial, lambda words: click.echo(words, err=True))
     compared = compare(config.pipeline, plan, measurement, seed)
     if output == "json":
         click.echo(json.dumps([_document(one) for one in compared], indent=2))

@@ -28,7 +28,7 @@ from ipa_seldon.telemetry.live import LiveTelemetry
 
 ADAPTIVE = "adaptive"
 LEAD = 5.0
-"""Seconds between starting the load generator and its first request: it renders its images in that time."""
+"""Seconds between starting the load generator and its first request: it makes its requests in that time."""
 REFRESH = 0.5
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from ipa_seldon.demo.vocabulary import WORDS
+
 WIDTH, HEIGHT = 480, 160
 MARGIN = 24
 """Pixels kept free left and right, so that no line leaves the picture when it is turned."""
@@ -46,17 +48,6 @@ LINE_HEIGHT, LINE_WIDTH = 48, 640
 CUT = (0.16, 0.3)
 """How far a cut reaches beyond the letters, across and down, in heights of the line: the medians of what the text
 pipeline's best detector cuts out of pictures that are not turned."""
-VOCABULARY = (
-    "amber anchor autumn balance basket bridge bright button candle canvas carbon castle cedar circle cloud cobalt "
-    "copper corner cotton crystal dawn delta distant double eagle early east engine evening falcon field first "
-    "forest frozen garden gate gentle glass golden granite green harbor hidden hollow island ivory jacket kernel "
-    "kettle ladder lantern level little lunar magnet maple marble meadow metal middle mirror morning motor narrow "
-    "needle north number ocean office olive open orange orbit paper parcel pepper pilot planet plastic pocket "
-    "prime quarter quiet rapid record red river rocket round rubber sample second shadow signal silent silver "
-    "simple single small south spring station stone storm street summer sunset table timber total travel tunnel "
-    "uniform upper valley velvet violet warm water west wild window winter wonder yellow zone"
-)
-WORDS = VOCABULARY.split()
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the picture."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import psutil
@@ -21,6 +19,7 @@ from ipa_seldon.bootstrap import LocalServing, serve_locally
 from ipa_seldon.config import Config
 from ipa_seldon.errors import ConfigError, PlatformError
 from ipa_seldon.experiments.validation import Measurement, Round, busy_seconds
+from ipa_seldon.gateway.messages import Message, read_message
 from ipa_seldon.loadgen import ANSWERED, Payload, RequestRecord
 from ipa_seldon.loadgen.sender import Clock, Sender, Target
 from ipa_seldon.plan import Plan
@@ -73,7 +72,7 @@ def measure(
     nothing is answered.
     """
     _check(trial, trial.rates)
-    with _Bench.serving(config, plan, _decoded(payloads)) as bench:
+    with _Bench.serving(config, plan, _requests(payloads)) as bench:
         one_by_one = 1 / bench.warm_up()
         switch_tracing(bench.triton, on=True)
         rates = trial.rates or bench.shares_of_capacity(trial, one_by_one)
@@ -101,22 +100,17 @@ def _check(trial: Trial, rates: Sequence[float]) -> None:
             )
 
 
-def _decoded(payloads: Sequence[Payload]) -> list[dict[str, Any]]:
+def _requests(payloads: Sequence[Payload]) -> list[Message]:
     try:
-        requests = [json.loads(payload.body) for payload in payloads]
+        return [read_message(payload.body, "inputs") for payload in payloads]
     except ValueError as error:
-        raise ConfigError(f"body: {error}; accepted: a v2 inference request (a JSON object)") from error
-    if not all(isinstance(request, dict) for request in requests):
-        raise ConfigError("body: accepted: a v2 inference request (a JSON object)")
-    return requests
+        raise ConfigError(f"body: no v2 inference request; {error}") from error
 
 
 class _Bench:
     """A served pipeline, and the load generator for it."""
 
-    def __init__(
-        self, serving: LocalServing, slo: float, requests: Sequence[Mapping[str, Any]], directory: Path
-    ) -> None:
+    def __init__(self, serving: LocalServing, slo: float, requests: Sequence[Message], directory: Path) -> None:
         self.triton = serving.platform.server.http_url
         self._target = Target(serving.gateway.url, slo)
         self._requests = requests
@@ -124,7 +118,7 @@ class _Bench:
 
     @classmethod
     @contextmanager
-    def serving(cls, config: Config, plan: Plan, requests: Sequence[Mapping[str, Any]]) -> Iterator[_Bench]:
+    def serving(cls, config: Config, plan: Plan, requests: Sequence[Message]) -> Iterator[_Bench]:
         """Serve ``plan`` in this context."""
         with (
             TemporaryDirectory(prefix="ipa-seldon-") as directory,
@@ -177,13 +171,16 @@ class _Bench:
         return _Sent(Round(times, latencies, (), others), clock.monotonic(start), time.monotonic())
 
 
-def _numbered(requests: Sequence[Mapping[str, Any]], count: int, generator: np.random.Generator) -> list[Payload]:
+def _numbered(requests: Sequence[Message], count: int, generator: np.random.Generator) -> list[Payload]:
     """``count`` of the ``requests``, in an order of chance, with their places as ids.
 
     In one order those of some seconds would be heavier than those of others, in every round again.
     """
     chosen = generator.permutation(np.arange(count) % len(requests))
-    return [Payload(json.dumps({**requests[which], "id": str(place)}).encode()) for place, which in enumerate(chosen)]
+    return [
+        Payload(Message({**requests[which].fields, "id": str(place)}, requests[which].raw).body())
+        for place, which in enumerate(chosen)
+    ]
 
 
 async def _send(sender: Sender, due: Sequence[float]) -> None:

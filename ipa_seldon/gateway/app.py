@@ -23,13 +23,17 @@ from ipa_seldon.gateway.dispatch import read_table
 from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.executor import Call, Executor
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.messages import Body
 from ipa_seldon.gateway.metrics import GatewayMetrics
 from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import PUID, RefusedError, read_request, versions_header
 from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
 
-Run = Callable[[Call], Awaitable[bytes]]
+Run = Callable[[Call], Awaitable[Body]]
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a request: many times what models take here, and little enough that a few cannot fill the memory."""
 
 CLIENT_GONE = 499
 """The client closed the connection before its request was complete (the code nginx logs for this)."""
@@ -84,14 +88,14 @@ class Gateway:
         status, budget = 500, self._graph.slo
         try:
             budget = self._read_budget(request)
-            message = read_request(request.headers, await request.body())
+            message = read_request(request.headers, await _content(request))
             deadline = arrived + budget
             self._budgets.add(now := time.monotonic(), deadline - now)
             call = Call(headers[PUID], message, deadline, rank=deadline if self._graph.by_deadline else arrived)
             body = await run(call)
             headers |= self._served_by(call)
             status = 200
-            return Response(body, headers=headers, media_type="application/json")
+            return Response(body.content, headers=headers | body.headers)
         except RefusedError as refusal:
             status = refusal.status
             return JSONResponse({"error": refusal.reason}, status, headers)
@@ -139,8 +143,9 @@ class Gateway:
     async def metadata(self, request: Request) -> Response:
         """GET /v2: what this is, and the SLO in seconds."""
         del request
+        extensions = ["binary_tensor_data"]
         return JSONResponse(
-            {"name": self._graph.name, "version": __version__, "extensions": [], "slo": self._graph.slo}
+            {"name": self._graph.name, "version": __version__, "extensions": extensions, "slo": self._graph.slo}
         )
 
     async def live(self, request: Request) -> Response:
@@ -176,7 +181,7 @@ class Gateway:
             known = self._dispatcher
             model = known.serving(stage)[0] if version is None else known.named(stage, str(version))
             part = "/ready" if request.url.path.endswith("/ready") else ""
-            status, body = await self._triton.get(model.path(None if version is None else str(version)) + part)
+            status, body, _ = await self._triton.get(model.path(None if version is None else str(version)) + part)
         except RefusedError as refusal:
             return JSONResponse({"error": refusal.reason}, refusal.status)
         except TimeoutError:
@@ -248,6 +253,17 @@ def create_app(graph: Graph, triton_url: str) -> Starlette:
         Route("/dispatch", gateway.dispatch, methods=["PUT"]),
     ]
     return Starlette(routes=routes, lifespan=gateway.lifespan, exception_handlers={HTTPException: _http_error})
+
+
+async def _content(request: Request) -> bytes:
+    """The body; RefusedError with 413 where it is beyond BODY_LIMIT, of which not more is kept."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise RefusedError(413, f"the body has more than {BODY_LIMIT} bytes; accepted: up to so many")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _is_local(request: Request) -> bool:

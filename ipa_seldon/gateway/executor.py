@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from ipa_seldon.deadlines import priority, timeout
 from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.messages import Body, Message
 from ipa_seldon.gateway.metrics import GatewayMetrics
 from ipa_seldon.gateway.models import Model
 from ipa_seldon.gateway.protocol import (
     FaultError,
-    Message,
     RefusedError,
     error_of,
+    handed_on,
     read_response,
     refusal,
-    stage_request,
+    stamped,
 )
 from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
@@ -40,18 +41,18 @@ class Call:
     deadline: float
     rank: float
     versions: dict[str, str] = field(default_factory=dict)
-    bodies: dict[str, bytes] = field(default_factory=dict)
+    bodies: dict[str, Body] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a stage is asked by a call: ``body`` of the parameters for Triton's queue, ``after`` which stages that take
-    so many seconds follow. ``version`` where the client chose it.
+    """What a stage is asked by a call, ``after`` which stages that take so many seconds follow. ``version`` where the
+    client chose it.
     """
 
     stage: str
     call: Call
-    body: Callable[[Mapping[str, int]], bytes]
+    request: Message
     after: float = 0.0
     version: str | None = None
 
@@ -72,15 +73,15 @@ class Executor:
         self._dispatcher = dispatcher
         self._times = times
 
-    async def run(self, call: Call) -> bytes:
+    async def run(self, call: Call) -> Body:
         """The answer of the whole graph; RefusedError where a stage cannot give one."""
         await self._run_all(self._graph.roots, call, None)
         return call.bodies[self._graph.answering]
 
-    async def run_stage(self, call: Call, stage: str, version: int | None = None) -> bytes:
+    async def run_stage(self, call: Call, stage: str, version: int | None = None) -> Body:
         """The answer of one stage, of the given version or of one that its requests go to."""
         chosen = None if version is None else str(version)
-        await self._serve(_Task(stage, call, lambda stamped: stage_request(call.request, stamped), version=chosen))
+        await self._serve(_Task(stage, call, call.request, version=chosen))
         return call.bodies[stage]
 
     async def _run_all(self, stages: tuple[str, ...], call: Call, response: Message | None) -> None:
@@ -94,12 +95,8 @@ class Executor:
                 raise end
 
     async def _walk(self, stage: str, call: Call, response: Message | None) -> None:
-        last = stage == self._graph.answering
-
-        def body(stamped: Mapping[str, int]) -> bytes:
-            return stage_request(call.request, stamped, response, last)
-
-        answer = await self._serve(_Task(stage, call, body, self._times.after(stage)))
+        request = handed_on(call.request, response, last=stage == self._graph.answering)
+        answer = await self._serve(_Task(stage, call, request, self._times.after(stage)))
         if followers := self._graph.followers[stage]:
             await self._run_all(followers, call, answer)
 
@@ -134,25 +131,25 @@ class Executor:
         """The model's answer, once it is the call's turn."""
         async with self._turn(task, model) as wait:
             try:
-                return await self._infer(task, model, task.body(self._stamped(task.call, model, wait)))
+                return await self._infer(task, model, stamped(task.request, self._stamp(task.call, model, wait)).body())
             except FaultError as fault:
                 if task.version is None:  # else it may be that which is unknown
                     self._failed(task.stage, model, fault.reason)
                 raise
 
-    def _stamped(self, call: Call, model: Model, wait: float) -> dict[str, int]:
+    def _stamp(self, call: Call, model: Model, wait: float) -> dict[str, int]:
         """Parameters for Triton's own queue, where the call may still ``wait`` so many seconds."""
-        stamped = {"timeout": timeout(wait)}
+        stamp = {"timeout": timeout(wait)}
         if self._graph.by_deadline and model.by_deadline:
-            stamped["priority"] = priority(call.deadline - time.monotonic(), self._graph.slo)
-        return stamped
+            stamp["priority"] = priority(call.deadline - time.monotonic(), self._graph.slo)
+        return stamp
 
-    async def _infer(self, task: _Task, model: Model, body: bytes) -> Message:
+    async def _infer(self, task: _Task, model: Model, body: Body) -> Message:
         stage, call, started = task.stage, task.call, time.monotonic()
         path = f"{model.path(task.version)}/infer"
         model.asked(started)
         try:
-            status, answer = await self._triton.infer(path, body, call.puid, call.deadline - started + GRACE)
+            status, content, length = await self._triton.infer(path, body, call.puid, call.deadline - started + GRACE)
         except TimeoutError:
             # One that is merely slow answers somebody in that time.
             if model.silence(time.monotonic()) >= self._graph.slo:
@@ -161,15 +158,14 @@ class Executor:
         finally:
             self._metrics.stage_answered(stage, time.monotonic() - started)
         if status != 200:
-            reason = error_of(answer)
+            reason = error_of(content)
             # The words of Triton's queue policy for a request that waited longer than its timeout.
             raise self._drop(stage) if "timeout expired" in reason else refusal(stage, status, reason)
-        response = read_response(stage, answer)
+        call.bodies[stage], response = read_response(stage, content, length)
         model.answered()
-        version = str(response.get("model_version", ""))
+        version = str(response.fields.get("model_version", ""))
         self._metrics.version_answered(stage, version)
         call.versions[stage] = version
-        call.bodies[stage] = answer
         return response
 
     @asynccontextmanager

@@ -1,19 +1,18 @@
-"""Open Inference Protocol v2 as JSON: what a client may send, and how one stage's response feeds the next.
+"""Open Inference Protocol v2: what a client may send, and how one stage's response feeds the next.
 
-The rules are those of Seldon's executor: JSON only, and ``outputs`` of a stage become ``inputs`` of its children.
+The rules are those of Seldon's executor: ``outputs`` of a stage become ``inputs`` of its children. But here tensors may
+be binary; the executor knows JSON only.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Message = Mapping[str, Any]
+from ipa_seldon.gateway.messages import HEADER_LENGTH, Body, Message, decoded, parameters_of, read_message, split
 
 PUID = "Seldon-Puid"
-BINARY = "the binary tensor data extension is not supported; accepted: JSON tensors (binary_data: false)"
 _DEAD_PROCESS = re.compile("Stub process '[^']*' is not healthy")
 
 
@@ -43,58 +42,60 @@ def refusal(stage: str, status: int, reason: str) -> RefusedError:
     return kind(status, f"stage {stage!r}: {reason}")
 
 
-def read_request(headers: Mapping[str, str], body: bytes) -> Message:
-    """The client's request; RefusedError with 400 where it is not v2 JSON."""
-    if "inference-header-content-length" in headers:
-        raise RefusedError(400, BINARY)
-    request = _decoded(body)
-    if request is None or not isinstance(request.get("inputs"), list):
-        raise RefusedError(400, "the body is no v2 inference request; accepted: a JSON object with a list 'inputs'")
-    parameters, outputs = request.get("parameters", {}), request.get("outputs", [])
+def read_request(headers: Mapping[str, str], content: bytes) -> Message:
+    """The client's request; RefusedError with 400 where it is not v2."""
+    try:
+        request = read_message(split(content, headers.get(HEADER_LENGTH)), "inputs")
+    except ValueError as error:
+        raise RefusedError(400, f"the body is no v2 inference request; {error}") from error
+    parameters, outputs = request.fields.get("parameters", {}), request.fields.get("outputs", [])
     if not isinstance(parameters, dict) or not isinstance(outputs, list):
         raise RefusedError(400, "the body is no v2 inference request; accepted: object 'parameters', list 'outputs'")
-    if parameters.get("binary_data_output") or any(
-        _tensor_parameters(tensor).keys() & {"binary_data_size"} or _tensor_parameters(tensor).get("binary_data")
-        for tensor in (*request["inputs"], *outputs)
-    ):
-        raise RefusedError(400, BINARY)
     return request
 
 
-def read_response(stage: str, body: bytes) -> Message:
-    """A stage's response; RefusedError with 502 where it is not v2 JSON."""
-    response = _decoded(body)
-    if response is None or not isinstance(response.get("outputs"), list):
-        raise RefusedError(502, f"stage {stage!r}: the server's answer is no v2 inference response")
-    return response
-
-
-def stage_request(
-    request: Message, stamped: Mapping[str, int], response: Message | None = None, last: bool = True
-) -> bytes:
-    """The body for a stage: the client's ``request``, its inputs replaced by the outputs of the stage before it.
-
-    ``stamped`` are request parameters by which Triton's own queue goes: ``timeout`` (microseconds), after which it
-    rejects, of which a shorter one of the client's stands, and perhaps ``priority``, of which the client's own stands.
-    The client's ``id`` and ``parameters`` go to every stage; the ``outputs`` it asks for are tensors of the answer, so
-    only the ``last`` stage is asked for them.
+def read_response(stage: str, content: bytes, length: str | None) -> tuple[Body, Message]:
+    """A stage's response, which came with the header HEADER_LENGTH of that value (None: without), as it is and as what
+    it says; RefusedError with 502 where it is not v2.
     """
-    body = dict(request)
+    try:
+        body = split(content, length)
+        return body, read_message(body, "outputs")
+    except ValueError as error:
+        raise RefusedError(502, f"stage {stage!r}: the server's answer is no v2 inference response; {error}") from error
+
+
+def handed_on(request: Message, response: Message | None, last: bool) -> Message:
+    """What a stage is asked: the client's ``request``, its inputs replaced by the outputs of the stage before it.
+
+    The client's ``id`` and ``parameters`` go to every stage; the ``outputs`` it asks for are tensors of the answer, so
+    only the ``last`` stage is asked for them. Stages in between answer in binary where the client sends or asks for
+    binary tensors, and tensors are sent on as they were answered.
+    """
+    fields, raw = dict(request.fields), request.raw
     if response is not None:
-        body["inputs"] = [_as_input(tensor) for tensor in response["outputs"]]
+        fields["inputs"], raw = [_as_input(tensor) for tensor in response.fields["outputs"]], response.raw
     if not last:
-        body.pop("outputs", None)
-    parameters = request.get("parameters", {})
-    timeout, own = stamped["timeout"], parameters.get("timeout")
+        fields.pop("outputs", None)
+        if _is_binary(request):
+            fields["parameters"] = {**parameters_of(fields), "binary_data_output": True}
+    return Message(fields, raw)
+
+
+def stamped(request: Message, stamp: Mapping[str, int]) -> Message:
+    """``request`` with parameters by which Triton's own queue goes: ``timeout`` (microseconds), after which it rejects,
+    of which a shorter one of the client's stands, and perhaps ``priority``, of which the client's own stands.
+    """
+    parameters = parameters_of(request.fields)
+    timeout, own = stamp["timeout"], parameters.get("timeout")
     if isinstance(own, int) and own > 0:
         timeout = min(timeout, own)
-    body["parameters"] = {**stamped, **parameters, "timeout": timeout}
-    return json.dumps(body, separators=(",", ":")).encode()
+    return Message({**request.fields, "parameters": {**stamp, **parameters, "timeout": timeout}}, request.raw)
 
 
 def error_of(body: bytes) -> str:
     """What a v2 error body says, or the body itself."""
-    message = _decoded(body)
+    message = decoded(body)
     return str(message["error"]) if message and "error" in message else body[:500].decode(errors="replace")
 
 
@@ -103,18 +104,16 @@ def versions_header(versions: Mapping[str, str], order: Sequence[str]) -> str:
     return ";".join(f"{stage}={versions[stage]}" for stage in order if stage in versions)
 
 
-def _decoded(body: bytes) -> dict[str, Any] | None:
-    try:
-        message = json.loads(body)
-    except ValueError:  # malformed JSON, or bytes that are no text
-        return None
-    return message if isinstance(message, dict) else None
+def _is_binary(request: Message) -> bool:
+    """Whether a client speaks binary: in what it sends, or in what it asks for."""
+    return (
+        request.raw is not None
+        or bool(parameters_of(request.fields).get("binary_data_output"))
+        or any(parameters_of(output).get("binary_data") for output in request.fields.get("outputs", []))
+    )
 
 
-def _tensor_parameters(tensor: object) -> Mapping[str, Any]:
-    parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
-    return parameters if isinstance(parameters, dict) else {}
-
-
-def _as_input(tensor: Message) -> Message:
-    return {key: tensor[key] for key in ("name", "shape", "datatype", "data") if key in tensor}
+def _as_input(tensor: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept: dict[str, Any] = {key: tensor[key] for key in ("name", "shape", "datatype", "data") if key in tensor}
+    size = parameters_of(tensor).get("binary_data_size")
+    return kept if size is None else {**kept, "parameters": {"binary_data_size": size}}

@@ -66,9 +66,9 @@ class ServiceTimes:
 
     async def _measure(self, model: Model) -> None:
         try:
-            status, body = await self._triton.get(f"{model.path()}/stats")
+            status, body, _ = await self._triton.get(f"{model.path()}/stats")
             totals = read_totals(json.loads(body)) if status == 200 else {}
-            status, body = await self._triton.get(f"{model.path()}/config")
+            status, body, _ = await self._triton.get(f"{model.path()}/config")
             if status == 200:
                 configuration = json.loads(body)
                 model.resize(read_slots(configuration))

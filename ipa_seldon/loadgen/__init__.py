@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ipa_seldon.gateway.messages import Body
+
 
 class RequestOutcome(StrEnum):
     """``DROPPED``: the server refused it (504: it could not make its SLO). ``FAILED``: any other error."""
@@ -56,10 +58,11 @@ def _unscored(answer: bytes) -> int:
 
 @dataclass(frozen=True)
 class Payload:
-    """What one request carries, made beforehand: the v2 JSON ``body``, how many lines of text are ``expected`` in the
-    answer, and ``matched``, which tells how many of them an answer's body has (0 for one it cannot read).
+    """What one request carries, made beforehand: its ``body``, how many lines of text are ``expected`` in the answer
+    (0: nothing is known of it), and ``matched``, which tells how many of them an answer's body has (0 for one it cannot
+    read).
     """
 
-    body: bytes
+    body: Body
     expected: int = 0
     matched: Callable[[bytes], int] = _unscored

@@ -96,7 +96,8 @@ class Sender:
         payload = self._payloads[index % len(self._payloads)]
         sent = self._clock.now()
         headers = {
-            "Content-Type": "application/json",
+            **payload.body.headers,
+            "Accept-Encoding": "identity",  # else a Triton that is asked directly compresses its answers
             "Ipa-Remaining-Slo": f"{self._target.slo - (sent - due):.6f}",
         }
         status, answer = 0, b""
@@ -104,7 +105,7 @@ class Sender:
         try:
             async with session.post(
                 f"{self._target.url.rstrip('/')}{self._target.path}",
-                data=payload.body,
+                data=payload.body.stream(),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._target.timeout),
             ) as response:

@@ -9,8 +9,9 @@ from statistics import median
 from typing import TypeVar
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.messages import Message
 from ipa_seldon.pipeline import Pipeline, Stage
-from ipa_seldon.profiler.bench import Bench, Effort, Request
+from ipa_seldon.profiler.bench import Bench, Effort
 from ipa_seldon.profiler.capacity import Goal, measure_capacity
 from ipa_seldon.profiler.clients import PointTimeoutError
 from ipa_seldon.profiler.table import (
@@ -34,7 +35,6 @@ __all__ = [
     "ImportedTable",
     "Point",
     "ProfileTable",
-    "Request",
     "Row",
     "Table",
     "calibrate",
@@ -84,7 +84,7 @@ def sweep(
 
 
 def calibrate(
-    pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request], seconds: float = CALIBRATION_SECONDS
+    pipeline: Pipeline, repository: Path, inputs: Callable[[int], Message], seconds: float = CALIBRATION_SECONDS
 ) -> float:
     """How many times longer this machine takes than the profile says; below 1 it is faster.
 
@@ -102,7 +102,7 @@ def calibrate(
     return median(ratios)
 
 
-def calibrate_capacity(pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request], seed: int) -> float:
+def calibrate_capacity(pipeline: Pipeline, repository: Path, inputs: Callable[[int], Message], seed: int) -> float:
     """How many times more the capacities promise than a pod takes on this machine; below 1 it is faster.
 
     The median over stages of the variant that takes most, on the fewest cores on which it takes any, measured to a

@@ -5,18 +5,19 @@ Noise is met by rounds and the median over them: a stall of the machine spoils a
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.messages import Body, Message, read_message
+from ipa_seldon.gateway.protocol import handed_on
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation
 from ipa_seldon.platforms.triton_models import TritonModels, stage_configurations
@@ -24,9 +25,6 @@ from ipa_seldon.platforms.triton_server import TritonServer
 from ipa_seldon.profiler.clients import Clients, PointTimeoutError
 from ipa_seldon.profiler.table import Point, Row
 from ipa_seldon.specs.triton import model_configuration
-
-Request = Mapping[str, Any]
-"""The JSON body of a v2 inference request."""
 
 ROUNDS = 5
 WARM_UP_BATCHES = 3
@@ -55,12 +53,12 @@ class Bench:
     variant of its (first) parent really answered.
     """
 
-    def __init__(self, pipeline: Pipeline, repository: Path, inputs: Callable[[int], Request]) -> None:
+    def __init__(self, pipeline: Pipeline, repository: Path, inputs: Callable[[int], Message]) -> None:
         self._pipeline = pipeline
         self._inputs = inputs
         self._configurations = stage_configurations(pipeline, repository)
         self._server = TritonServer(repository)
-        self._bodies: dict[str, list[bytes]] = {}
+        self._bodies: dict[str, list[Body]] = {}
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -124,22 +122,23 @@ class Bench:
         parents: dict[str, str] = {}
         for parent, child in self._pipeline.edges:
             parents.setdefault(child, parent)
-        answers: dict[str, list[Request]] = {}
+        answered: dict[str, list[Message]] = {}
         for stage in self._pipeline.stages:
             if stage.name in parents:
-                requests = answers[parents[stage.name]]
+                requests = answered[parents[stage.name]]
             else:
                 requests = [self._inputs(index) for index in range(CAPTURED)]
-            self._bodies[stage.name] = [json.dumps(request).encode() for request in requests]
+            self._bodies[stage.name] = [request.body() for request in requests]
             if stage.name in parents.values():
                 best = max(stage.variants, key=lambda variant: variant.accuracy)
-                answers[stage.name] = self._answers(Point(stage.name, best.name, cores=1, batch=1))
+                answered[stage.name] = self._answered(Point(stage.name, best.name, cores=1, batch=1), requests)
 
-    def _answers(self, point: Point) -> list[Request]:
-        """The stage's answer to each of its inputs, as a request to the next stage."""
+    def _answered(self, point: Point, requests: Sequence[Message]) -> list[Message]:
+        """What the next stage is asked for each of the ``requests`` to this one."""
         self._load(point, CAPTURE_TIMEOUT)
         with self._clients(point, time.monotonic() + CAPTURE_TIMEOUT) as clients:
-            return [{"inputs": json.loads(clients.send(index))["outputs"]} for index in range(CAPTURED)]
+            answers = [read_message(clients.send(index), "outputs") for index in range(len(requests))]
+        return [handed_on(*pair, last=False) for pair in zip(requests, answers, strict=True)]
 
 
 def rounds(clients: Clients, effort: Effort) -> Row:

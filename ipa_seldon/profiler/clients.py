@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.messages import HEADER_LENGTH, Body, split
 
 LEAST_BATCHES = 3
 IN_FLIGHT = 2
@@ -30,7 +31,7 @@ class Clients:
     reason when it refuses.
     """
 
-    def __init__(self, url: str, model: str, bodies: Sequence[bytes], batch: int, deadline: float) -> None:
+    def __init__(self, url: str, model: str, bodies: Sequence[Body], batch: int, deadline: float) -> None:
         self.url = url
         self.path = f"/v2/models/{model}/infer"
         self.bodies = bodies
@@ -50,18 +51,18 @@ class Clients:
         for connection in self._opened:
             connection.close()
 
-    def send(self, turn: int) -> bytes:
-        """One request; the body of its answer."""
-        connection = self._connection()
+    def send(self, turn: int) -> Body:
+        """One request; its answer."""
+        connection, body = self._connection(), self.bodies[turn % len(self.bodies)]
         try:
-            connection.request("POST", self.path, self.bodies[turn % len(self.bodies)])
+            connection.request("POST", self.path, body.content, body.headers)
             response = connection.getresponse()
-            answer = response.read()
-        except (OSError, HTTPException) as error:
+            answer = split(response.read(), response.headers.get(HEADER_LENGTH))
+        except (OSError, HTTPException, ValueError) as error:
             connection.close()
             raise PlatformError(f"{self.path}: {error!r}") from error
         if response.status != HTTPStatus.OK:
-            raise PlatformError(f"{self.path}: {answer.decode(errors='replace')}")
+            raise PlatformError(f"{self.path}: {answer.content.decode(errors='replace')}")
         return answer
 
     def batch(self) -> float:

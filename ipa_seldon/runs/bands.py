@@ -61,7 +61,8 @@ def _mix_of(run: RunResult, stage: str, number: int, end: float) -> Chart:
     figures = by_variant(run)[stage]
     for variant, parts in shares.items():
         told = figures[variant]
-        name = f"{escape(variant)} ({told['requests']} answered, {share(told['accuracy'])} read exactly)"
+        read = "" if told["accuracy"] is None else f", {share(told['accuracy'])} read exactly"
+        name = f"{escape(variant)} ({told['requests']} answered{read})"
         look = {"color": shade(variant), "line": {"width": 0}}
         plot.add_bar(x=times, y=parts, width=width, name=name, marker=look, hovertemplate="%{y:.1%}")
     dress(plot, 240, "time (s)", "share of the answers", end=end)

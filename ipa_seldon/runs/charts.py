@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import cycle
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ipa_seldon.runs.summary import (
     predictions,
     summary,
     timeline,
+    worth,
 )
 from ipa_seldon.words import figure, share
 
@@ -62,16 +64,16 @@ def comparison(runs: Sequence[RunResult]) -> Chart:
     top = max([0.01, *(figures["violation_ratio"] for figures in summaries)])
     dearest = max([1e-9, *(figures["mean_cost"] for figures in summaries)])
     if _answer_alike(summaries):
-        plot = _marks(colours, known, "mean_cost", lambda _: 26.0)
+        plot = _marks(colours, known, itemgetter("mean_cost"), lambda _: 26.0)
         dress(plot, 500, MISSED, "cost (cores)")
         plot.update_yaxes(range=[0, 1.2 * dearest])
         better, at = "↙ better", 0.01
         name, caption = "Violations and cost", "Left is fewer requests that missed the SLO, down is fewer cores."
     else:
-        plot = _marks(colours, known, "accuracy", lambda figures: 16 + 34 * figures["mean_cost"] / dearest)
-        dress(plot, 500, MISSED, "accuracy (lines read exactly)")
+        plot = _marks(colours, known, worth, lambda figures: 16 + 34 * figures["mean_cost"] / dearest)
+        dress(plot, 500, MISSED, "accuracy (lines read exactly)" if _measured(runs) else "accuracy (as expected)")
         plot.update_yaxes(rangemode="normal", tickformat=".3~p")
-        _pad_accuracies(plot, [figures["accuracy"] for figures in summaries])
+        _pad_accuracies(plot, list(map(worth, summaries)))
         better, at = "↖ better", 0.99
         name = "Accuracy, violations and cost"
         caption = "Up is more accurate, left is fewer requests that missed the SLO; a bigger mark costs more cores."
@@ -82,11 +84,12 @@ def comparison(runs: Sequence[RunResult]) -> Chart:
 
 
 def _marks(
-    colours: Mapping[str, str], summaries: Mapping[str, Figures], key: str, size: Callable[[Figures], float]
+    colours: Mapping[str, str],
+    summaries: Mapping[str, Figures],
+    height: Callable[[Figures], float | None],
+    size: Callable[[Figures], float],
 ) -> Any:
-    """A figure with a mark for every run that has a summary, of that size, at its violations and its figure of that
-    ``key``.
-    """
+    """A figure with a mark for every run that has a summary, of that size, at its violations and that height."""
     plot = go.Figure()
     for (run, colour), symbol in zip(colours.items(), cycle(SYMBOLS), strict=False):
         if run not in summaries:
@@ -99,10 +102,10 @@ def _marks(
             "opacity": 0.85,
             "line": {"color": "white", "width": 2},
         }
-        missed, accuracy, cost = figures["violation_ratio"], figures["accuracy"], figures["mean_cost"]
+        missed, accuracy, cost = figures["violation_ratio"], worth(figures), figures["mean_cost"]
         plot.add_scatter(
             x=[missed],
-            y=[figures[key]],
+            y=[height(figures)],
             mode="markers+text",
             name=escape(run),
             marker=look,
@@ -219,7 +222,7 @@ def _cost(runs: Sequence[RunResult]) -> Chart:
 
 def _accuracy(runs: Sequence[RunResult]) -> Chart:
     plot, colours, run = go.Figure(), run_colours(runs), runs[0]
-    measured = any(run.records for run in runs)
+    measured = _measured(runs)
     for other in runs if measured else ():
         times, values = series.rolling_accuracy(other)
         name = f"{escape(other.name)} ({share(measured_accuracy(other.records))})"
@@ -240,6 +243,11 @@ def _accuracy(runs: Sequence[RunResult]) -> Chart:
         "and what the accuracies of the variants that ran come to."
     )
     return chart("accuracy", "Measured accuracy", caption, plot)
+
+
+def _measured(runs: Sequence[RunResult]) -> bool:
+    """Whether any request had lines to read."""
+    return any(record.expected for run in runs for record in run.records)
 
 
 def _violations(runs: Sequence[RunResult]) -> Chart:

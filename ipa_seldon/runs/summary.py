@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,6 +207,14 @@ def measured_accuracy(records: Sequence[RequestRecord]) -> float | None:
     answered = [record for record in records if record.outcome in ANSWERED]
     expected = sum(record.expected for record in answered)
     return sum(record.matched for record in answered) / expected if expected else None
+
+
+def worth(figures: Mapping[str, Any]) -> float | None:
+    """The accuracy by which a run is judged, of its ``summary``: the one that was measured, or where requests had no
+    lines to read the one that was expected.
+    """
+    measured: float | None = figures.get("accuracy")
+    return figures["expected_accuracy"] if measured is None else measured
 
 
 def mean_cost(run: RunResult) -> float:

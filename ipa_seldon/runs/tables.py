@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any, NamedTuple
 
 from ipa_seldon.plan import Decision, Outcome, is_switch
-from ipa_seldon.runs.summary import RunResult, summary, timeline
+from ipa_seldon.runs.summary import RunResult, summary, timeline, worth
 from ipa_seldon.telemetry.reasons import reason_of
 from ipa_seldon.words import ABSENT, decision_words, duration, figure, plan_words, share, stage_words
 
@@ -63,9 +63,11 @@ def lead(runs: Sequence[RunResult]) -> str:
             f"expected were {duration(first['expected_latency']['mean'])} of the SLO of {duration(run.slo)} and an "
             f"accuracy of {figure(first['expected_accuracy'])}, on {cores}" + (judged if forecast["judged"] else "")
         )
+    read = first["accuracy"]
+    accuracy = f"{share(read)} of the lines read exactly" if read is not None else f"accuracy {figure(worth(first))}"
     text = (
         f"{run.name.capitalize()}: {share(1 - first['violation_ratio'], 4)} of {first['requests']} requests "
-        f"within the SLO of {duration(run.slo)}, {share(first['accuracy'])} of the lines read exactly, {cores}"
+        f"within the SLO of {duration(run.slo)}, {accuracy}, {cores}"
     )
     if len(runs) == 1:
         return text
@@ -79,7 +81,7 @@ def _at_least_as_good(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Of a run without requests nothing is known."""
     return "requests" in one and bool(
         one["violation_ratio"] <= other["violation_ratio"]
-        and (one["accuracy"] or 0) >= (other["accuracy"] or 0)
+        and (worth(one) or 0) >= (worth(other) or 0)
         and one["mean_cost"] <= other["mean_cost"]
     )
 
@@ -88,6 +90,7 @@ def tiles(run: RunResult) -> list[tuple[str, str, str]]:
     """Label, figure, remark."""
     figures = summary(run)
     cost = ("mean cost", f"{figure(figures['mean_cost'])} cores", "weighted by time")
+    accuracy = ("expected accuracy", figure(figures["expected_accuracy"]), "weighted by time")
     switches = ("switches", str(figures["switches"]), _directions(figures))
     forecast = figures["forecast"]
     judged = ("forecasts not too low", share(forecast["coverage"]), f"sMAPE {share(forecast['smape'])}")
@@ -97,14 +100,13 @@ def tiles(run: RunResult) -> list[tuple[str, str, str]]:
         return [
             ("decisions", str(figures["decisions"]), ", ".join(f"{n} {words}" for words, n in outcomes.most_common())),
             ("expected latency", duration(latency["mean"]), f"at most {duration(latency['max'])}; {_slo(run)}"),
-            ("expected accuracy", figure(figures["expected_accuracy"]), "weighted by time"),
-            *(cost, switches, judged),
+            *(accuracy, cost, switches, judged),
         ]
-    missed = figures["late"] + figures["dropped"] + figures["failed"]
+    missed, read = figures["late"] + figures["dropped"] + figures["failed"], figures["accuracy"]
     return [
         ("within the SLO", share(1 - figures["violation_ratio"], 4), f"{missed} of {figures['requests']} missed it"),
         ("p99 latency", duration(figures["latency"]["p99"]), _slo(run)),
-        ("lines read exactly", share(figures["accuracy"]), "over answered requests"),
+        accuracy if read is None else ("lines read exactly", share(read), "over answered requests"),
         *(cost, switches),
         ("failed by a switch", str(figures["failed_requests_during_switches"]), "requests"),
         *([judged] if forecast["judged"] else []),
@@ -143,7 +145,9 @@ def rows(runs: Sequence[RunResult]) -> list[Row]:
 
 def _rows_of_requests(summaries: Sequence[Mapping[str, Any]]) -> list[Row]:
     violations = [entry.get("violation_ratio") for entry in summaries]
-    accuracies = [entry.get("accuracy") or 0.0 for entry in summaries]
+    measured = [entry.get("accuracy") for entry in summaries]
+    accuracies = [accuracy or 0.0 for accuracy in measured]
+    read = _row("accuracy", map(share, measured), [accuracy == max(accuracies) for accuracy in accuracies])
     fewest = min(ratio for ratio in violations if ratio is not None)
     latencies = [entry.get("latency", {}) for entry in summaries]
 
@@ -152,11 +156,7 @@ def _rows_of_requests(summaries: Sequence[Mapping[str, Any]]) -> list[Row]:
 
     return [
         _row("violation ratio", map(share, violations), [ratio == fewest for ratio in violations]),
-        _row(
-            "accuracy",
-            [share(entry.get("accuracy")) for entry in summaries],
-            [accuracy == max(accuracies) for accuracy in accuracies],
-        ),
+        *([read] if any(accuracy is not None for accuracy in measured) else []),
         _row("latency p50", [duration(latency.get("p50")) for latency in latencies]),
         _row("latency p99", [duration(latency.get("p99")) for latency in latencies]),
         *(_row(key, texts(key)) for key in COUNTED),

@@ -1,9 +1,12 @@
-"""What the gateway adds to calling Triton directly, both measured in one run, call by call in turn."""
+"""What the gateway adds to calling Triton directly, both measured in one run, call by call in turn; and what pictures
+cost it in JSON and in binary.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +18,14 @@ from statistics import median
 from typing import Any
 
 import aiohttp
+import numpy as np
+import psutil
 import pytest
 
+from ipa_seldon.demo.requests import requests
+from ipa_seldon.gateway.messages import Body, Message
 from ipa_seldon.platforms.triton_server import TritonServer
-from tests.conftest import write_toy_repository
+from tests.conftest import TOY, write_toy_repository
 from tests.factories import TOY_PIPELINE
 
 pytestmark = pytest.mark.triton
@@ -29,6 +36,22 @@ ROUNDS, WARM_UP = 400, 40
 SNIPPET = 55_000
 """Characters of a base64 PNG of the text pipeline, here carried as a parameter of the request."""
 STAGES = ("double", "increment")
+FRAMES = 10
+ECHO = """
+name: "look" backend: "python" max_batch_size: 1
+input [ { name: "frame" data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] } ]
+output [ { name: "frame" data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] } ]
+"""
+LOOK_PIPELINE = """
+apiVersion: ipa.seldon.io/v1alpha1
+kind: Pipeline
+metadata: {name: look}
+spec:
+  slo: {latency: 30}
+  graph: {name: look}
+  stages:
+    look: {variants: {only: {accuracy: 1, version: 1}}}
+"""
 
 
 @dataclass(frozen=True)
@@ -48,18 +71,18 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         TritonServer(write_toy_repository(directory / "models"), models=STAGES) as server,
         gateway_process(directory / "pipeline.yaml", server.http_url) as gateway,
     ):
-        yield Servers(server.http_url, gateway)
+        yield Servers(server.http_url, gateway[0])
 
 
 @contextmanager
-def gateway_process(pipeline: Path, triton: str) -> Iterator[str]:
-    """The gateway command, and its URL."""
+def gateway_process(pipeline: Path, triton: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The gateway command: its URL, and its process."""
     arguments = ["gateway", "-f", str(pipeline), "--triton", triton, "--port", "0"]
     command = [sys.executable, "-c", "from ipa_seldon.cli import main; main()", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["url"]
+            yield json.loads(process.stdout.readline())["url"], psutil.Process(process.pid)
         finally:
             process.terminate()
 
@@ -77,6 +100,49 @@ def bench_overhead(servers: Servers, stages: int, size: int, capsys: pytest.Capt
             f"\ngateway, {stages} stage(s), {size // 1000} kB: direct {plain:.2f} ms, through {routed:.2f} ms, "
             f"added {routed - plain:.2f} ms (bar {BAR:.2f} ms)\n"
         )
+
+
+@pytest.fixture(scope="module")
+def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
+    """A gateway over a model that answers a picture with itself."""
+    directory = tmp_path_factory.mktemp("look")
+    (directory / "pipeline.yaml").write_text(LOOK_PIPELINE)
+    (directory / "models" / "look" / "1").mkdir(parents=True)
+    shutil.copy(TOY.parent / "echo" / "model.py", directory / "models" / "look" / "1")
+    (directory / "models" / "look" / "config.pbtxt").write_text(ECHO)
+    with (
+        TritonServer(directory / "models", models=("look",)) as server,
+        gateway_process(directory / "pipeline.yaml", server.http_url) as gateway,
+    ):
+        yield gateway
+
+
+@pytest.mark.parametrize("form", ["JSON", "binary"])
+def bench_frames(look: tuple[str, psutil.Process], form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures of 1.2 MB there and back, one at a time."""
+    url, process = look
+    request = requests("frame", 1)(0)
+    if form == "JSON":
+        (tensor,) = request.fields["inputs"]
+        values = np.frombuffer(request.raw or b"", np.uint8).tolist()
+        request = Message({"inputs": [{**tensor, "data": values, "parameters": {}}]})
+    spent, begun = sum(process.cpu_times()[:2]), time.perf_counter()
+    asyncio.run(send(f"{url}/v2/models/infer", request.body(), FRAMES))
+    passed, used = time.perf_counter() - begun, sum(process.cpu_times()[:2]) - spent
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\ngateway, frames as {form}: {FRAMES / passed:.1f} requests/s, "
+            f"{1000 * used / FRAMES:.1f} ms of CPU each in the gateway\n"
+        )
+
+
+async def send(url: str, body: Body, count: int) -> None:
+    """One request after the other."""
+    async with aiohttp.ClientSession() as client:
+        for _ in range(count):
+            async with client.post(url, data=body.stream(), headers=body.headers) as got:
+                assert got.status == 200, await got.text()
+                await got.read()
 
 
 def request_of(size: int) -> bytes:

@@ -58,7 +58,7 @@ def test_the_toy_is_predicted(toy_repository: Path, tmp_path: Path) -> None:
         (("--rates", "0"), "accepted: requests/s above 0"),
         (("--rates", "0.5"), "0.5 requests/s for 9 s: accepted: at least 20 requests in a round"),
         (("--rates", "20", "--body", "missing.json"), "missing.json: the request cannot be read"),
-        (("--rates", "20", "--body", __file__), "accepted: a v2 inference request (a JSON object)"),
+        (("--rates", "20", "--body", __file__), "no v2 inference request; accepted: a JSON object with a list"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path: Path, words: tuple[str, ...], reason: str) -> None:

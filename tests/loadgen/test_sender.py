@@ -21,7 +21,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ipa_seldon.asgi import listen, serving
+from ipa_seldon.demo.requests import payloads
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.messages import HEADER_LENGTH, Body
 from ipa_seldon.loadgen import Payload, RequestOutcome, RequestRecord
 from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.loadgen.sender import Sender, Target, announced_slo
@@ -36,6 +38,8 @@ class Answers:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     slos: list[float] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    lengths: list[str | None] = field(default_factory=list)
+    encodings: set[str] = field(default_factory=set)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def infer(self, request: Request) -> Response:
@@ -43,6 +47,8 @@ class Answers:
         k = len(self.slos)
         self.slos.append(float(request.headers["Ipa-Remaining-Slo"]))
         self.bodies.append(await request.body())
+        self.lengths.append(request.headers.get(HEADER_LENGTH))
+        self.encodings.add(request.headers["Accept-Encoding"])
         async with self.arrived:
             self.arrived.notify_all()
         await self.gate.wait()
@@ -72,7 +78,7 @@ def one_line(answer: bytes) -> int:
     return len(json.loads(answer)) and 1
 
 
-PAYLOADS = [Payload(b'{"inputs": []}', 2, one_line), Payload(b'{"inputs": [1]}', 2, one_line)]
+PAYLOADS = [Payload(Body(b'{"inputs": []}'), 2, one_line), Payload(Body(b'{"inputs": [1]}'), 2, one_line)]
 
 
 async def test_stalled_server_does_not_delay_later_requests() -> None:
@@ -109,6 +115,21 @@ async def test_outcomes_scores_and_variants() -> None:
     assert [record.status for record in by_index] == [200, 504, 503, 400]
     assert [(record.matched, record.expected) for record in by_index] == [(1, 2), (0, 2), (0, 2), (0, 2)]
     assert by_index[0].variants == {"detect": "v3@160x64", "recognise": "v6@160"}
+
+
+async def test_binary_payloads_are_sent_as_they_are() -> None:
+    """However large: the bytes follow the JSON, whose length is in the header, for one request after the other."""
+    answers, records = Answers(), list[RequestRecord]()
+    answers.gate.set()
+    head, raw = b'{"inputs": [{}]}', bytes(range(256)) * 8000
+    async with answers.served() as url:
+        start = time.time()
+        sender = Sender(Target(url, 30.0), [Payload(Body(head, raw)), PAYLOADS[0]], records.append)
+        await sender.send([start + 0.2 * k for k in range(3)], asyncio.Event())
+    assert answers.bodies == [head + raw, PAYLOADS[0].body.head, head + raw]
+    assert answers.lengths == [str(len(head)), None, str(len(head))]
+    assert answers.encodings == {"identity"}
+    assert [(record.status, record.matched, record.expected) for record in records][::2] == [(200, 0, 0)] * 2
 
 
 async def test_budget_counts_from_when_a_request_was_due() -> None:
@@ -243,6 +264,24 @@ async def test_command_sends_over_a_network(tmp_path: Path) -> None:
     assert sorted(answers.slos) == pytest.approx(sorted(left), abs=1e-5)
     assert figures["network"]["max"] == pytest.approx(2.0)
     assert figures["late"] >= sum(record.transfer > 1.5 for record in records) > 0
+
+
+async def test_command_makes_up_what_it_sends(tmp_path: Path) -> None:
+    """Requests of the tensor that it is told, here in binary; where there is nothing to read, no accuracy is told."""
+    answers = Answers()
+    answers.gate.set()
+    (tmp_path / "load.csv").write_text("second,rps\n0,10\n")
+    async with answers.served() as url:
+        load = ("--trace", str(tmp_path / "load.csv"), "--slo", "10", "--tensor", "crop", "--seed", "3", "-o", "json")
+        process = await run_load(url, *load)
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    figures = json.loads(output)
+    assert figures["requests"] == figures["completed"] == len(answers.bodies) > 0
+    assert figures["accuracy"] is None
+    sent = payloads("crop", 3, len(answers.bodies))
+    assert set(answers.bodies) == {payload.body.content for payload in sent}
+    assert set(answers.lengths) == {payload.body.headers[HEADER_LENGTH] for payload in sent}
 
 
 async def test_command_keeps_its_records_on_interrupt(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from ipa_seldon.gateway.messages import Message
 from ipa_seldon.loadgen import Payload, RequestRecord
 from ipa_seldon.loadgen.sender import Sender, Target
 from tests.waiting import wait_for
@@ -31,6 +32,11 @@ def body(number: int, trace: int = 0) -> dict[str, Any]:
     """The v2 request of one number."""
     tensors = {"number": number, "trace": trace}
     return {"inputs": [{"name": n, "shape": [1, 1], "datatype": "INT32", "data": [v]} for n, v in tensors.items()]}
+
+
+def message(number: int) -> Message:
+    """The same, as the profiler takes it."""
+    return Message(body(number))
 
 
 class Client:
@@ -141,7 +147,7 @@ class OpenLoop:
         # For an hour, which no test outlives.
         gaps = np.random.default_rng(7).exponential(1 / RATE, int(3600 * RATE))
         due = (time.time() + np.cumsum(gaps)).tolist()
-        payloads = [Payload(json.dumps(body(number)).encode()) for number in range(100)]
+        payloads = [Payload(Message(body(number)).body()) for number in range(100)]
         await Sender(Target(self.url, self.slo), payloads, self.records.append).send(due, stop)
 
     def await_answers(self, more: int) -> None:

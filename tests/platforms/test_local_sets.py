@@ -284,8 +284,8 @@ def test_the_text_pipelines_models_serve_as_sets(tmp_path: Path) -> None:
     with serve_locally(read_config(TEXT_PIPELINE), plan, log_directory=tmp_path) as serving:
         connection = HTTPConnection(urlsplit(serving.gateway.url).netloc, timeout=60)
         for payload in payloads("image", seed=11, count=16):
-            headers = {"Content-Type": "application/json", "Ipa-Remaining-Slo": "60"}
-            connection.request("POST", "/v2/models/infer", payload.body, headers)
+            headers = {**payload.body.headers, "Ipa-Remaining-Slo": "60"}
+            connection.request("POST", "/v2/models/infer", payload.body.content, headers)
             answer = connection.getresponse()
             read += payload.matched(answer.read())
             answered.update(answer.headers["Ipa-Variants"].split(";"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import onnx
@@ -15,8 +16,14 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from ipa_seldon.asgi import listen, serving_beside
 from ipa_seldon.bootstrap import repository_of
+from ipa_seldon.demo.requests import payloads
+from ipa_seldon.demo.video_requests import picture
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.app import create_app
+from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.messages import HEADER_LENGTH, read_message, split
 from ipa_seldon.plan import Allocation
 from ipa_seldon.platforms.triton_models import TritonModels, read_configuration
 from ipa_seldon.platforms.triton_server import TritonServer
@@ -74,6 +81,11 @@ class Models:
         self._client = InferenceServerClient(server.grpc_url, channel_args=[("grpc.use_local_subchannel_pool", 1)])
         self._server = server
         self.repository = repository
+
+    @property
+    def url(self) -> str:
+        """Of the HTTP API."""
+        return self._server.http_url
 
     def load(self, model: str, batch: int, delay: float, version: int = 1) -> None:
         """Serve batches of that size, for which the first request waits so long."""
@@ -143,6 +155,20 @@ def test_what_one_stage_gives_the_next_one_takes(models: Models) -> None:
             assert answer["classes"].shape == answer["scores"].shape == (1, 5)
             assert (np.diff(answer["scores"]) <= 0).all()
             assert 0.1 < answer["scores"][0, 0] < 1
+
+
+def test_made_up_frames_pass_the_gateway(models: Models) -> None:
+    """What the load generator sends goes through both stages in binary, to what they answer when asked themselves."""
+    graph = Graph("video", ("crop", "classification"), (("crop", "classification"),), 30.0)
+    with serving_beside(create_app(graph, models.url), listen("127.0.0.1", 0)) as url:
+        for index, payload in enumerate(payloads("frame", 3, 2)):
+            expected = models.infer("classification", **models.infer("crop", frame=picture(3, index, 640)[np.newaxis]))
+            request = Request(f"{url}/v2/models/infer", payload.body.content, payload.body.headers)  # noqa: S310  # http
+            with urlopen(request) as answer:  # noqa: S310  # http
+                found = read_message(split(answer.read(), answer.headers[HEADER_LENGTH]), "outputs")
+            sizes = {tensor["name"]: tensor["parameters"]["binary_data_size"] for tensor in found.fields["outputs"]}
+            assert sizes == {name: expected[name].nbytes for name in sizes}
+            assert bytes(found.raw or b"") == b"".join(expected[name].tobytes() for name in sizes)
 
 
 def test_concurrent_requests_are_one_run_and_each_gets_its_own_answer(models: Models) -> None:

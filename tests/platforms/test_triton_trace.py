@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ipa_seldon.errors import PlatformError
+from ipa_seldon.gateway.messages import Message
 from ipa_seldon.platforms.triton_server import TRACES, TritonServer
 from ipa_seldon.platforms.triton_trace import Execution, executions_of, read_executions, switch_tracing
 from ipa_seldon.profiler.clients import Clients
@@ -67,7 +68,7 @@ def test_a_server_tells_its_batches_once_it_is_asked(toy_repository: Path, tmp_p
     takes; everything is there as soon as tracing is off.
     """
     tensors = [{"name": n, "shape": [1, 1], "datatype": "INT32", "data": [1]} for n in ("number", "trace")]
-    bodies = [json.dumps({"id": f"request-{k}", "inputs": tensors}).encode() for k in range(BATCHES * SIZE)]
+    bodies = [Message({"id": f"request-{k}", "inputs": tensors}).body() for k in range(BATCHES * SIZE)]
     with TritonServer(toy_repository, tmp_path, models=("double",)) as server:
         for traced in (False, True):
             if traced:

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from ipa_seldon.cli.profile import profile
 from ipa_seldon.config import read_capacities
 from ipa_seldon.errors import ConfigError
+from ipa_seldon.gateway.messages import Body
 from ipa_seldon.profiler import (
     Bench,
     CapacityRow,
@@ -35,7 +36,7 @@ from ipa_seldon.profiler import (
 from ipa_seldon.profiler.capacity import LEAST_REQUESTS, Trials, highest_rate
 from ipa_seldon.profiler.clients import Clients, PointTimeoutError
 from ipa_seldon.profiles import USABLE
-from tests.platforms.load import body
+from tests.platforms.load import body, message
 from tests.platforms.test_local import toy_pipeline
 
 MACHINE = "a machine, 2 cores"
@@ -148,7 +149,7 @@ def served(fails: Callable[[int], bool]) -> Iterator[Failing]:
 def trials(server: Failing, seconds_left: float = 300.0, slo: float = 60.0) -> tuple[Clients, Trials]:
     """Trials of LEAST_REQUESTS on a server, with an SLO that only failures miss."""
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    clients = Clients(url, "double", [b"{}", b"[]"], 1, time.monotonic() + seconds_left)
+    clients = Clients(url, "double", [Body(b"{}"), Body(b"[]")], 1, time.monotonic() + seconds_left)
     return clients, Trials(clients, Goal(slo, tolerance=1e6), estimate=1.0, seconds=0.0)
 
 
@@ -241,7 +242,7 @@ def test_a_file_of_another_machine_or_kind_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bench(toy_repository: Path) -> Iterator[Bench]:
-    with Bench(toy_pipeline(), toy_repository, body) as running:
+    with Bench(toy_pipeline(), toy_repository, message) as running:
         yield running
 
 
@@ -275,7 +276,7 @@ def test_calibration_tells_how_much_less_this_machine_takes(toy_repository: Path
     light = replace(stage.variants[0], capacity=lambda cores: USABLE * 10 * here)
     others = tuple(replace(variant, capacity=lambda cores: 1.0) for variant in stage.variants[1:])
     promising = replace(pipeline, stages=(replace(stage, variants=(*others, light)),), edges=())
-    assert 3 < calibrate_capacity(promising, toy_repository, body, seed=1) < 30
+    assert 3 < calibrate_capacity(promising, toy_repository, message, seed=1) < 30
 
 
 PIPELINE_FILE = """

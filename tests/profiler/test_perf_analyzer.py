@@ -20,7 +20,7 @@ from ipa_seldon.profiler import Bench, Effort, Point, Row
 from ipa_seldon.profiler.bench import rounds
 from ipa_seldon.profiles import Measurement
 from tests.conftest import write_toy_repository
-from tests.platforms.load import body
+from tests.platforms.load import message
 from tests.platforms.test_local import toy_pipeline
 
 # Triton's version in nvidia-pytriton 0.7.0, and the last whose perf_analyzer runs on the C library of Debian 12.
@@ -71,7 +71,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     repository = write_toy_repository(tmp_path / "models", versions=1)
     for configuration in repository.glob("*/config.pbtxt"):
         configuration.write_text(configuration.read_text().replace('"0.002"', '"0.08"'))
-    with Bench(light(toy_pipeline()), repository, body) as running:
+    with Bench(light(toy_pipeline()), repository, message) as running:
         yield running
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,9 +16,10 @@ from click.testing import CliRunner
 from ipa_seldon.cli.profile import profile
 from ipa_seldon.config import read_profiles
 from ipa_seldon.errors import ConfigError, PlatformError
+from ipa_seldon.gateway.messages import Message, read_message
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.profiler import Bench, Effort, Point, ProfileTable, Row, calibrate, sweep, sweep_points
-from tests.platforms.load import body
+from tests.platforms.load import body, message
 from tests.platforms.test_local import toy_pipeline
 
 QUICK = Effort(seconds=0.6)
@@ -39,6 +41,15 @@ spec:
 """
 
 
+def either(index: int) -> Message:
+    """The number ``index`` in JSON where it is even, else in binary and asking for it."""
+    if index % 2 == 0:
+        return message(index)
+    fields = {"shape": [1, 1], "datatype": "INT32", "parameters": {"binary_data_size": 4}}
+    inputs = [{"name": name, **fields} for name in ("number", "trace")]
+    return Message({"inputs": inputs, "parameters": {"binary_data_output": True}}, struct.pack("<ii", index, 0))
+
+
 def swept(
     bench: Bench, points: Sequence[Point], table: ProfileTable, effort: Effort
 ) -> Iterator[tuple[Point, Row | None]]:
@@ -48,7 +59,8 @@ def swept(
 
 @pytest.fixture(scope="module")
 def bench(toy_repository: Path) -> Iterator[Bench]:
-    with Bench(toy_pipeline(), toy_repository, body) as running:
+    """Every second request is binary."""
+    with Bench(toy_pipeline(), toy_repository, either) as running:
         yield running
 
 
@@ -72,6 +84,22 @@ def test_measures_what_a_variant_takes(bench: Bench) -> None:
     assert batched.throughput <= 4 / 0.006
     assert batched.throughput > 1 / 0.006, "more than any unbatched replica can do"
     assert batched.samples >= 12
+
+
+@pytest.mark.triton
+def test_a_later_stage_is_asked_what_the_one_before_answers(bench: Bench) -> None:
+    """The most accurate variant doubles and notes that it was version 3; what was asked in binary was answered so."""
+    with bench.serving(Point("increment", "light", 1, 1), 30.0) as clients:
+        for index, body in enumerate(clients.bodies):
+            inputs = read_message(body, "inputs").fields["inputs"]
+            assert [tensor["name"] for tensor in inputs] == ["number", "trace"]
+            if index % 2 == 0:
+                assert body.raw is None
+                assert [tensor["data"] for tensor in inputs] == [[2 * index], [3]]
+            else:
+                assert struct.unpack("<ii", body.raw or b"") == (2 * index, 3)
+        answer = read_message(clients.send(1), "outputs")
+    assert struct.unpack("<ii", answer.raw or b"") == (3, 31)
 
 
 @pytest.mark.triton
@@ -108,7 +136,7 @@ def test_a_refused_request_is_an_error_with_tritons_reason(toy_repository: Path)
     """Inputs the model refuses end the run in words, they are not measured."""
     with (
         pytest.raises(PlatformError, match="number must not be negative"),
-        Bench(toy_pipeline(), toy_repository, lambda index: body(-1)),
+        Bench(toy_pipeline(), toy_repository, lambda _: message(-1)),
     ):
         pass
 
@@ -132,8 +160,8 @@ def test_calibration_tells_how_much_slower_this_machine_is(toy_repository: Path,
         )
         return replace(pipeline, stages=stages)
 
-    assert 0.3 < calibrate(profiled(1.0), toy_repository, body, seconds=1.2) < 3
-    assert 3 < calibrate(profiled(0.1), toy_repository, body, seconds=1.2) < 30
+    assert 0.3 < calibrate(profiled(1.0), toy_repository, message, seconds=1.2) < 3
+    assert 3 < calibrate(profiled(0.1), toy_repository, message, seconds=1.2) < 30
 
 
 def test_a_profile_of_another_machine_is_not_mixed(tmp_path: Path) -> None:
@@ -183,7 +211,7 @@ def test_the_command_needs_requests_it_can_send(run: Callable[..., object], tmp_
     with pytest.raises(ConfigError, match=r"--requests: missing; .*'double', which takes number, trace"):
         run()
     (tmp_path / "bad.jsonl").write_text('{"outputs": []}\n')
-    with pytest.raises(ConfigError, match=r"bad\.jsonl: accepted: one v2 inference body"):
+    with pytest.raises(ConfigError, match=r"bad\.jsonl: accepted: a JSON object with a list 'inputs'; one"):
         run("--requests", str(tmp_path / "bad.jsonl"))
     with pytest.raises(ConfigError, match="--stage: 'halve': accepted: double, increment"):
         run("--stage", "halve")

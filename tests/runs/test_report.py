@@ -100,6 +100,20 @@ def test_runs_that_differ_in_cores_alone_are_compared_by_them(make_run: Callable
     assert others["layout"]["yaxis"]["title"]["text"] == "accuracy (lines read exactly)"
 
 
+def test_requests_without_lines_are_judged_by_what_was_expected(make_run: Callable[..., RunResult]) -> None:
+    """Where no request had lines to read, none are told of: accuracies are the expected ones, and so labelled."""
+    runs = [make_run(), make_run(name="lightest", level=0)]
+    runs = [replace(run, records=tuple(replace(r, expected=0, matched=0) for r in run.records)) for run in runs]
+    html = render(runs, "A demo", {})
+    charts, expected = Page(html).charts(), [summary(run)["expected_accuracy"] for run in runs]
+    assert charts["comparison"]["layout"]["yaxis"]["title"]["text"] == "accuracy (as expected)"
+    assert [mark["y"] for mark in charts["comparison"]["data"]] == [[accuracy] for accuracy in expected]
+    assert [trace["name"] for trace in charts["accuracy"]["data"]] == ["expected, adaptive"]
+    assert "accuracy" not in {row[0] for row in table(html, 'id="summary"')}
+    assert f"accuracy {figure(expected[0])}" in unescape(html)
+    assert "read exactly" not in re.sub("<script.*?</script>|<th.*?</th>", "", html, flags=re.DOTALL)
+
+
 def test_every_stage_and_plan_is_named(make_run: Callable[..., RunResult]) -> None:
     """A band for each time a stage changed what it runs, with variant, replicas and batch."""
     run = make_run()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 # The module exists only inside Triton's Python back end.
-import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+import triton_python_backend_utils as triton
 
 SECONDS = 0.5
 """What a text takes that is the path of a file, which is made when it begins."""
