@@ -18,6 +18,10 @@ from ipa_seldon.cli.options import Seconds, network_options
     type=click.Path(path_type=Path),
     help="Pipeline file.  [default: the text pipeline; with --algorithm infadapter or sponge its recogniser alone]",
 )
+@click.option(
+    "--pipeline",
+    help="A pipeline of this project instead, by its name: its file for one small machine, where it has one.",
+)
 @click.option("--algorithm", help="What adapts it.  [default: the file's; ipa for the text pipeline]")
 @click.option(
     "--platform",
@@ -60,6 +64,7 @@ from ipa_seldon.cli.options import Seconds, network_options
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def demo(
     path: Path | None,
+    pipeline: str | None,
     algorithm: str | None,
     platform: str,
     compare: bool,
@@ -71,21 +76,26 @@ def demo(
 ) -> None:
     """Serve the text pipeline, or its recogniser alone, on a real Triton, replay a load, adapt it, and write a report.
 
+    With --pipeline video it is YOLOv5 and ResNet; weights that are missing are made, random ones of the true size.
+
     With --algorithm sponge requests come over --network, by default 4g-bus, as large as --size says, by default
     200KB-500KB, and --compare serves them first come, first served, on the fewest and on the most cores. With -o json
     the summary alone goes to standard output (with --compare one per run, by name).
     """
     from ipa_seldon.cli.reports import HTML, REPORT, write
     from ipa_seldon.demo.loads import Shape
-    from ipa_seldon.demo.runner import Demo, Subject, pipeline_of
+    from ipa_seldon.demo.runner import Demo, Subject, pipeline_named, pipeline_of
     from ipa_seldon.demo.serving import check_platform
     from ipa_seldon.runs.recorded import read_run
 
     def say(words: str) -> None:
         click.echo(words, err=True)
 
+    if path and pipeline:
+        raise click.UsageError("--pipeline: accepted: without --file")
     check_platform(platform)
-    subject = Subject(path or pipeline_of(algorithm), algorithm, calibrate)
+    chosen = pipeline_named(pipeline) if pipeline else path or pipeline_of(algorithm)
+    subject = Subject(chosen, algorithm, calibrate)
     Demo(subject, Shape(**shape), directory, say).run(compare, platform, status_port)
     recorded = read_run(directory)
     write(recorded, output, None)

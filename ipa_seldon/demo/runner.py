@@ -16,16 +16,23 @@ from ipa_seldon.demo.loads import Shape, load_of
 from ipa_seldon.demo.replay import ADAPTIVE, Run, replay
 from ipa_seldon.demo.requests import generated_for, requests
 from ipa_seldon.demo.serving import SERVED_BY
+from ipa_seldon.errors import ConfigError
 from ipa_seldon.plan import Observation
 from ipa_seldon.profiler import CALIBRATION_SECONDS, calibrate, calibrate_capacity, this_machine
 from ipa_seldon.profiles import USABLE
 from ipa_seldon.runs.recorded import forget_run, write_run
 from ipa_seldon.telemetry.live import LiveTelemetry, live_page
+from ipa_seldon.weights.catalogue import CATALOGUE, targets
+from ipa_seldon.weights.fetch import fetch
 from ipa_seldon.weights.origin import doubt
+from ipa_seldon.weights.record import read_record
+from ipa_seldon.weights.sources import Random
 
 PIPELINES = Path(__file__).parents[2] / "manifests" / "pipelines"
 TEXT_PIPELINE = PIPELINES / "text" / "pipeline.yaml"
 RECOGNISE_PIPELINE = PIPELINES / "recognise" / "pipeline.yaml"
+SMALL = "local.yaml"
+"""Beside a pipeline's file: the same one for one small machine."""
 SPONGE_PIPELINE = PIPELINES / "recognise-sponge" / "pipeline.yaml"
 FIXED = {"lightest": "fa2-low", "heaviest": "fa2-high"}
 PEAK = 0.58
@@ -46,6 +53,30 @@ def pipeline_of(algorithm: str | None) -> Path:
     if algorithm in BY_DEADLINE:
         return SPONGE_PIPELINE
     return RECOGNISE_PIPELINE if algorithm in BY_CAPACITY else TEXT_PIPELINE
+
+
+def pipeline_named(name: str) -> Path:
+    """The file of one of this project's pipelines, that for one small machine where it has one. ConfigError that lists
+    them where none is of that name.
+    """
+    names = sorted(path.parent.name for path in PIPELINES.glob("*/pipeline.yaml"))
+    if name not in names:
+        raise ConfigError(f"pipeline {name!r}: accepted: {', '.join(names)}")
+    small = PIPELINES / name / SMALL
+    return small if small.exists() else PIPELINES / name / "pipeline.yaml"
+
+
+def fill(config: Config, say: Callable[[str], None]) -> None:
+    """Give variants that lack weights random ones of their true architecture and size, where the model repository has a
+    catalogue of them. ConfigError and PlatformError as by ``fetch``.
+    """
+    repository = repository_of(config)
+    if not (repository / CATALOGUE).exists():
+        return
+    missing = [target for target in targets(config, repository) if read_record(target.directory) is None]
+    if missing:
+        say(f"making random weights of the true size for {len(missing)} variants, once")
+        fetch(missing, Random(), say)
 
 
 @dataclass(frozen=True)
@@ -78,6 +109,7 @@ class Demo:
         if config.pipeline.by_deadline:
             shape = shape.over_network()
         load_of(shape, self._tensor, peak=1.0)
+        fill(config, say)
         if subject.calibrate:
             config = self._calibrated(config, shape.seed)
         self._config, shared = time_shared(config)

@@ -138,7 +138,7 @@ class Bench:
         """What the next stage is asked for each of the ``requests`` to this one."""
         self._load(point, CAPTURE_TIMEOUT)
         with self._clients(point, time.monotonic() + CAPTURE_TIMEOUT) as clients:
-            began, answers = time.monotonic(), []
+            began, answers = time.monotonic(), list[Message]()
             while len(answers) < len(requests) and (not answers or time.monotonic() < began + CAPTURE_SECONDS):
                 answers.append(read_message(clients.send(len(answers)), "outputs"))
         return [handed_on(*pair, last=False) for pair in zip(requests, answers, strict=False)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from ipa_seldon.bootstrap import build_algorithm
-from ipa_seldon.config import read_config
+from ipa_seldon.bootstrap import build_algorithm, repository_of
+from ipa_seldon.config import read_config, read_yaml
 from ipa_seldon.demo.loads import Shape
 from ipa_seldon.demo.runner import (
     PEAK,
@@ -17,12 +19,18 @@ from ipa_seldon.demo.runner import (
     TEXT_PIPELINE,
     Demo,
     Subject,
+    fill,
+    pipeline_named,
     pipeline_of,
 )
 from ipa_seldon.errors import ConfigError, PluginError
-from ipa_seldon.plan import Observation
+from ipa_seldon.pipeline import Pipeline
+from ipa_seldon.plan import Observation, Status
 from ipa_seldon.simulation.network import pattern_bandwidth
+from ipa_seldon.weights.catalogue import CATALOGUE
+from ipa_seldon.weights.record import read_record
 from tests.demo.recogniser import recogniser_on
+from tests.weights.repositories import published, tiny_pipeline
 
 CAPACITIES = """variant,cores,slo,capacity,load_time
 v6-160,1,0.5,80,1
@@ -36,6 +44,42 @@ v6-384,1,0.5,40,1
 def recognise(tmp_path: Path) -> Path:
     """The recogniser's pipeline file on made-up capacities, and a budget of two cores."""
     return recogniser_on(tmp_path, CAPACITIES, slo="500ms")
+
+
+def names(pipeline: Pipeline) -> list[tuple[str, int, float]]:
+    """Of all variants, with their versions and accuracies."""
+    return [(v.name, v.version, v.accuracy) for stage in pipeline.stages for v in stage.variants]
+
+
+def test_a_pipeline_of_the_project_has_a_name() -> None:
+    """Its file for one small machine, where it has one, which can be planned with; one line where there is none of that
+    name.
+    """
+    small = read_config(pipeline_named("video"))
+    assert small.path.name == "local.yaml"
+    assert build_algorithm(small).decide(2.0, Observation(time=0.0, arrivals=(), plan={})).status is Status.OPTIMAL
+    assert names(small.pipeline) == names(published("video").pipeline)
+    assert pipeline_named("nlp").name == "pipeline.yaml"
+    with pytest.raises(ConfigError, match=r"pipeline 'vidoe': accepted: .*nlp, .*video"):
+        pipeline_named("vidoe")
+
+
+def test_weights_that_are_missing_are_made(tmp_path: Path) -> None:
+    """Random ones, once, and those that are there stay as they are; without a catalogue there is nothing to make."""
+    config = tiny_pipeline("video", tmp_path, ["yolov5n"])
+    repository = repository_of(config)
+    catalogue: Any = read_yaml(repository / CATALOGUE)
+    for weights in [one for stage in catalogue["stages"].values() for one in stage.values()]:
+        weights["options"] = weights["options"] | weights["tiny"]
+    (repository / CATALOGUE).write_text(yaml.safe_dump(catalogue))
+    before = read_record(repository / "crop" / "1")
+    words: list[str] = []
+    fill(config, words.append)
+    assert words[0] == "making random weights of the true size for 9 variants, once"
+    assert read_record(repository / "crop" / "1") == before
+    assert read_record(repository / "crop" / "2")
+    fill(config, said)
+    fill(read_config(TEXT_PIPELINE), said)
 
 
 def said(words: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ipa_seldon.errors import ConfigError, PlatformError
 from ipa_seldon.gateway.messages import Message, read_message
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.profiler import Bench, Effort, Point, ProfileTable, Row, calibrate, sweep, sweep_points
+from ipa_seldon.profiler.bench import rounds
 from tests.platforms.load import body, message
 from tests.platforms.test_local import toy_pipeline
 
@@ -87,6 +88,35 @@ def test_measures_what_a_variant_takes(bench: Bench) -> None:
 
 
 @pytest.mark.triton
+@dataclass
+class Fake:
+    """Clients of a model that takes ``seconds`` a batch, without waiting for it."""
+
+    seconds: float
+    sent: int = 0
+    rounds: int = 0
+
+    def batch(self) -> float:
+        self.sent += 1
+        return self.seconds
+
+    def batches(self, seconds: float) -> list[float]:
+        self.rounds += 1
+        return [self.batch() for _ in range(3)]
+
+    def saturate(self, seconds: float) -> float:
+        return 1 / self.seconds
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.5, (18, 5)), (0.7, (5, 1))])
+def test_heavy_variants_are_measured_in_one_round(seconds: float, expected: tuple[int, int]) -> None:
+    """Where a batch takes longer than its part of a round, there is one round, and no more to warm up than two."""
+    clients = Fake(seconds)
+    row = rounds(clients, Effort(seconds=6.0))  # type: ignore[arg-type]  # what is used of Clients
+    assert (clients.sent, clients.rounds) == expected
+    assert row == Row(seconds, 1 / seconds, 3 * clients.rounds)
+
+
 def test_a_later_stage_is_asked_what_the_one_before_answers(bench: Bench) -> None:
     """The most accurate variant doubles and notes that it was version 3; what was asked in binary was answered so."""
     with bench.serving(Point("increment", "light", 1, 1), 30.0) as clients:
