@@ -43,8 +43,8 @@ models: $(STAMP)
 demo: models  ## Serve the text pipeline on a real Triton, replay a load, adapt it, write the report
 	@$(BIN)/ipa-seldon demo $(DEMO_ARGS)
 
-test: models $(MODELS_STAMP) $(SELDON)/.installed  ## Run the tests
-	$(BIN)/pytest $(TEST_ARGS)
+test: models $(MODELS_STAMP) $(SELDON)/.installed  ## Run the tests, two at a time; by TEST_ARGS others, or differently
+	$(BIN)/pytest -n logical --maxprocesses 2 --durations 25 $(TEST_ARGS)
 
 check: $(STAMP)  ## Format, lint, types, import contract, docs and manifests in sync, site without broken links
 	$(BIN)/ruff format --check

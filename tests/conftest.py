@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from ipa_seldon.platforms.triton_server import TritonServer
+from tests import alone
 
 REPOSITORIES = Path(__file__).parent / "repositories"
 TOY = REPOSITORIES / "toy"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """How tests are shared among workers, where there are any."""
+    config.pluginmanager.register(alone)
 
 
 def write_toy_repository(target: Path, versions: int = 3) -> Path:

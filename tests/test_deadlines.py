@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_seldon.deadlines import LEVELS, priority, request_parameters, timeout
@@ -11,6 +11,7 @@ slos = st.floats(0.01, 100)
 parts = st.floats(-0.5, 1.5)
 
 
+@settings(deadline=None)
 @given(slos, parts, parts)
 def test_priorities_go_by_what_is_left(slo: float, one: float, other: float) -> None:
     """Who has less left is never behind; of one level are only those within a quantum of each other, and those that are

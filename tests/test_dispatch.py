@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_seldon.dispatch import RoundRobin
@@ -66,6 +66,7 @@ def test_somebody_has_the_turn_always() -> None:
     assert Counter(turns(RoundRobin({"a": 3, "b": 1, "c": 0}), 40, healthy="")) == {"a": 30, "b": 10}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any), st.integers(1, 300))
 def test_everyone_has_its_part_after_any_number_of_turns(weights: list[int], count: int) -> None:
     """To within one turn for each of the others, and nobody without weight ever has one."""

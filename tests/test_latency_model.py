@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_seldon.latency_model import FITS, Fit, LatencyModel, fit_latency
@@ -26,6 +26,7 @@ def fitted(points: dict[tuple[int, int], float]) -> Fit:
     return fit
 
 
+@settings(deadline=None)
 @given(values=st.tuples(st.floats(0.001, 1), st.floats(-0.0009, 0.5), st.floats(0, 0.2), st.floats(0, 0.2)))
 def test_a_model_is_recovered(values: tuple[float, float, float, float]) -> None:
     """From exact points its coefficients come back, with an R2 of 1 and no residuals, and it is not refused."""

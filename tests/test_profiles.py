@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_seldon.profiles import USABLE, Capacity, Measurement, Profile, throughput_of
@@ -35,6 +35,7 @@ def test_one_point_promises_no_gain_from_batching() -> None:
         profile.latency(1, 1)
 
 
+@settings(deadline=None)
 @given(
     latencies=st.lists(st.floats(1e-4, 100), min_size=1, max_size=5),
     batch=st.integers(1, 256),

@@ -18,7 +18,7 @@ import pytest
 from ipa_seldon.plan import Outcome
 from ipa_seldon.telemetry.audit import read_audit_log
 from tests.adapter.files import write_toy
-from tests.remnants import abandoned_memory
+from tests.remnants import abandoned_memory, await_nothing_abandoned
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
@@ -83,7 +83,7 @@ def test_what_is_only_recommended_is_told_and_not_done(file: Path, tmp_path: Pat
             return sum(plan["double"][0]["replicas"] > 1 for plan in advised)
 
         wait_for(lambda: recommended() >= 8, period=0)
-    assert abandoned_memory() <= before
+    await_nothing_abandoned(before)
     _, _, decisions = read_audit_log(audit)
     assert {one.outcome for one in decisions} <= {Outcome.RECOMMENDED, Outcome.UNCHANGED, Outcome.NO_DATA}
     assert {one.observation.plan["double"][0].replicas for one in decisions} == {1}

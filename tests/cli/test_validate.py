@@ -33,6 +33,7 @@ def toy(directory: Path, repository: Path) -> list[str]:
 
 
 @pytest.mark.triton
+@pytest.mark.alone
 def test_the_toy_is_predicted(toy_repository: Path, tmp_path: Path) -> None:
     """Two short loads: the documented keys, all requests answered, and a median that is roughly right."""
     done = validate(*toy(tmp_path, toy_repository), "--rates", "30,60", "--seconds", "4", "-o", "json")

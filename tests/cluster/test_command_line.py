@@ -13,8 +13,9 @@ import pytest
 
 from ipa_seldon.cluster.api import PODS
 from ipa_seldon.specs.observed import is_ready
-from tests.cluster.test_full_loop import STAGES, deploy, remnants
+from tests.cluster.test_full_loop import STAGES, children, deploy
 from tests.cluster.world import door
+from tests.remnants import abandoned_memory, await_nothing_abandoned
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.triton
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_leaves_nothing(number: signal.Signals, toy_repository: Path, tmp_path: Path) -> None:
     """It says how it is reached; however it ends, its pods' processes and their shared memory go with it."""
-    before = remnants()
+    before, memory = children(), abandoned_memory()
     kubeconfig = tmp_path / "kubeconfig"
     words = ["--repository", str(toy_repository), "--kubeconfig", str(kubeconfig), "--directory", str(tmp_path)]
     command = [sys.executable, "-m", "tests.cluster", *words]
@@ -34,7 +35,7 @@ def test_it_leaves_nothing(number: signal.Signals, toy_repository: Path, tmp_pat
         assert said["kubeconfig"] == str(kubeconfig)
         assert said["services"].startswith("http://127.0.0.1:")
         deploy(door(kubeconfig))
-        wait_for(lambda: len([name for name in remnants() - before if "tritonserver" in name]) == len(STAGES))
+        wait_for(lambda: len([name for name in children() - before if "tritonserver" in name]) == len(STAGES))
         # A Triton that is just being started has no guard yet; one that is ready has.
         wait_for(lambda: all(map(is_ready, door(kubeconfig).list(PODS))))
         family = psutil.Process(process.pid).children(recursive=True)
@@ -48,7 +49,8 @@ def test_it_leaves_nothing(number: signal.Signals, toy_repository: Path, tmp_pat
         return not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
 
     wait_for(lambda: all(map(gone, family)))
-    wait_for(lambda: remnants() <= before)
+    wait_for(lambda: children() <= before)
+    await_nothing_abandoned(memory)
 
 
 def test_it_ends_with_its_parent(toy_repository: Path, tmp_path: Path) -> None:

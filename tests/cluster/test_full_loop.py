@@ -26,7 +26,7 @@ from tests.cluster.nodes import deferred, granted
 from tests.cluster.processes import Pod
 from tests.cluster.world import SETTINGS, ScriptedLoad, door, toy_pipeline, toy_plan
 from tests.platforms.load import CLIENTS, Load
-from tests.remnants import abandoned_memory
+from tests.remnants import abandoned_memory, await_nothing_abandoned
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
@@ -105,23 +105,23 @@ def answered(load: Load) -> set[int]:
     return set(load.traces[-20:])
 
 
-def remnants() -> set[str]:
-    """Living children of this process, and shared memory that Tritons have abandoned."""
-    children = psutil.Process().children(recursive=True)
-    living = {f"{child.pid} {child.name()}" for child in children if child.status() != psutil.STATUS_ZOMBIE}
-    return living | abandoned_memory()
+def children() -> set[str]:
+    """Living ones of this process, theirs included."""
+    family = psutil.Process().children(recursive=True)
+    return {f"{child.pid} {child.name()}" for child in family if child.status() != psutil.STATUS_ZOMBIE}
 
 
 @pytest.fixture(scope="module")
 def loop(toy_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     """One for all tests, each of which begins with a plan of its own. Nothing is left of it."""
-    before = remnants()
+    before, memory = children(), abandoned_memory()
     directory = tmp_path_factory.mktemp("cluster")
     with local_cluster(toy_repository, directory / "kubeconfig", directory) as local:
         cluster = door(local.kubeconfig)
         deploy(cluster)
         yield Loop(local, cluster)
-    assert remnants() <= before
+    assert children() <= before
+    await_nothing_abandoned(memory)
 
 
 def test_plans_come_about_without_a_lost_request(loop: Loop) -> None:

@@ -19,7 +19,7 @@ from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.plan import Outcome
 from ipa_seldon.telemetry.audit import read_audit_log
 from tests.pages import get, get_json
-from tests.remnants import abandoned_memory, processes_of
+from tests.remnants import abandoned_memory, await_nothing_abandoned, processes_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
@@ -34,6 +34,7 @@ def ipa_seldon(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("platform", ["local", "seldon"])
 def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path, platform: str) -> None:
     """A ramp over real images: the summary alone on standard output, answers read correctly, switches, none failed;
@@ -117,7 +118,7 @@ def test_run_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         process.communicate()
     _, _, decisions = read_audit_log(audit)
     assert len(decisions) >= 2
-    assert abandoned_memory() <= before
+    await_nothing_abandoned(before)
     assert not processes_of(tmp_path)
 
 

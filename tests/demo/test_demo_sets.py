@@ -14,7 +14,7 @@ from tests.demo.recogniser import recogniser_on
 from tests.demo.test_demo import ipa_seldon
 from tests.remnants import abandoned_memory, processes_of
 
-pytestmark = pytest.mark.triton
+pytestmark = [pytest.mark.triton, pytest.mark.alone]
 CAPACITIES = """variant,cores,slo,capacity,load_time
 v6-160,1,5,15,1
 v6-224,1,5,1,1

@@ -15,7 +15,7 @@ from tests.demo.test_demo import ipa_seldon
 from tests.pages import Page
 from tests.remnants import abandoned_memory, processes_of
 
-pytestmark = pytest.mark.triton
+pytestmark = [pytest.mark.triton, pytest.mark.alone]
 TIMES = {1: 0.2, 2: 0.12}
 """Cores -> seconds a request, far above what any machine takes: the load that needs both cores is light."""
 FIXED = {"fifo-1-core": 1, "fifo-2-cores": 2}

@@ -18,6 +18,8 @@ from tests.docs.blocks import PAGES, ROOT, commands, steps
 from tests.remnants import processes_of
 
 RUN = [page for page in PAGES if steps(page)]
+MEASURE = [page for page in RUN if re.search(r"ipa-seldon (demo|profile)\b", str(steps(page)))]
+"""Pages whose commands take all cores."""
 LONGEST = 150
 """Seconds of a command."""
 
@@ -70,13 +72,25 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.triton
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", RUN, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in RUN if page not in MEASURE], ids=name_of)
 def test_what_is_run_works(page: Path, checkout: Path) -> None:
     """Each command of the page ends with exit code 0, one after the other, prints what the page shows of it, and leaves
     no process behind.
     """
+    works(page, checkout)
+
+
+@pytest.mark.triton
+@pytest.mark.alone
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", MEASURE, ids=name_of)
+def test_what_measures_works(page: Path, checkout: Path) -> None:
+    """So does what starts a Triton."""
+    works(page, checkout)
+
+
+def works(page: Path, checkout: Path) -> None:
+    """Run the commands of a page."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     for command, printed in steps(page):

@@ -172,6 +172,7 @@ async def saved(url: str, slacks: Sequence[float]) -> int:
         return sum(await asyncio.gather(*(one(slack) for slack in slacks)))
 
 
+@pytest.mark.alone
 async def test_by_deadline_the_most_requests_are_saved(server: TritonServer, tmp_path: Path) -> None:
     """200 requests with random slack at once, on a real gateway and Triton: by deadline at least as many are answered
     in time as in the order of arrival, in that order reversed, or in a random one; than by arrival, strictly more.

@@ -103,6 +103,7 @@ def granted(pid: int) -> float:
     return len(processors)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(best_quota().how == "threads only", reason="no way to give a process cores")
 def test_resizes_in_place_lose_no_request(tmp_path: Path) -> None:
     """20 random sizes under an open-loop load: each is what Triton runs, with as many threads and cores for its process

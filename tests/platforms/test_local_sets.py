@@ -174,6 +174,7 @@ def test_a_killed_server_comes_back_with_its_set(tmp_path: Path) -> None:
         assert load.outcomes.keys() == {RequestOutcome.COMPLETED}
 
 
+@pytest.mark.alone
 def test_a_dead_variant_leaves_its_requests_to_the_others(tmp_path: Path) -> None:
     """The process of one variant is killed under load: all requests are answered, from then on by the other variant."""
     plan = {"double": (allocation("light", 0.5), allocation("middle", 0.5)), "increment": LIGHT}

@@ -95,6 +95,7 @@ def theirs(program: tuple[Path, dict[str, str]], url: str, folder: Path) -> Meas
     return read_profiles(output)[POINT.stage, POINT.variant].points[POINT.cores, POINT.batch]
 
 
+@pytest.mark.alone
 @pytest.mark.triton
 def test_perf_analyzer_and_the_profiler_agree(
     bench: Bench, perf_analyzer: tuple[Path, dict[str, str]], tmp_path: Path

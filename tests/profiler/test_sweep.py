@@ -73,6 +73,7 @@ def test_points_cover_every_combination_once() -> None:
 
 
 @pytest.mark.triton
+@pytest.mark.alone
 def test_measures_what_a_variant_takes(bench: Bench) -> None:
     """Version 3 of a toy stage sleeps 6 ms a batch: latency is at least that, throughput at most batch / that.
 
@@ -172,6 +173,7 @@ def test_a_refused_request_is_an_error_with_tritons_reason(toy_repository: Path)
 
 
 @pytest.mark.triton
+@pytest.mark.alone
 def test_calibration_tells_how_much_slower_this_machine_is(toy_repository: Path, bench: Bench) -> None:
     """Against a profile made here the factor is near 1; against one of a machine ten times as fast, near 10."""
     row = bench.measure(FIRST, QUICK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -56,6 +56,7 @@ def test_transfers_worked_by_hand(bandwidth: list[float], sent: float, size: flo
     assert transfer(bandwidth, sent, size) == pytest.approx(seconds, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(
     bandwidth=st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any),
     sent=st.integers(0, 2000),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
@@ -43,6 +43,7 @@ def as_triton_reports(configuration: dict[str, Any]) -> dict[str, Any]:
     return reported
 
 
+@settings(deadline=None)
 @given(versions, allocations, st.floats(0, 10), st.none() | st.floats(0.001, 100))
 def test_an_allocation_survives_the_round_trip(
     version: int, planned: Allocation, delay: float, slo: float | None
@@ -63,6 +64,7 @@ def test_threads_are_also_said_in_the_words_of_tritons_onnx_runtime() -> None:
     assert made["parameters"] == BASE["parameters"] | {"intra_op_num_threads": threads}
 
 
+@settings(deadline=None)
 @given(allocations)
 def test_what_the_plan_does_not_decide_stays_as_the_repository_has_it(allocation: Allocation) -> None:
     """Inputs, outputs, back end, other parameters and priority levels are sent unchanged; the base is not touched."""
@@ -82,6 +84,7 @@ def test_queue_timeouts_are_sent_only_with_deadlines() -> None:
     assert "default_queue_policy" not in model_configuration(base, 1, Allocation("light", 1, 1, 4))["dynamic_batching"]
 
 
+@settings(deadline=None)
 @given(allocations, st.floats(0.001, 1000))
 def test_deadlines_are_levels_and_a_timeout(allocation: Allocation, slo: float) -> None:
     """Whatever the base has: a request may shorten the timeout, and one that states no priority has the whole SLO. It
@@ -108,6 +111,7 @@ def test_a_queue_of_the_repositorys_own_is_not_by_deadline(batching: dict[str, A
     assert queue_slo({"dynamic_batching": batching}) is None
 
 
+@settings(deadline=None)
 @given(allocations, st.floats(0.1, 1000), st.floats(0.01, 1))
 def test_a_batch_never_waits_longer_than_the_plan_charged(
     allocation: Allocation, throughput: float, utilisation: float
