@@ -88,8 +88,10 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra models \
 		--constraint requirements.lock --override <(echo 'torch; python_version < "3"') \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file requirements-models.lock
-	cd manifests/images/triton-text && ../../../$(BIN)/uv pip compile requirements.in --python-version 3.10 \
-		--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
-		--output-file requirements.lock
+	for image in triton-text triton-models; do \
+		(cd manifests/images/$$image && ../../../$(BIN)/uv pip compile requirements.in --python-version 3.10 \
+			--python-platform x86_64-manylinux_2_35 --generate-hashes --quiet --custom-compile-command "make lock" \
+			--output-file requirements.lock) || exit 1; \
+	done
 
 .PHONY: help setup models demo test check bench experiments ablation infadapter sponge screenshot docs site lock

@@ -7,11 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from ipa_seldon import __version__
+from ipa_seldon.platforms.triton_server import OUR_BACKENDS
 from ipa_seldon.schema import SeldonSpec
 from tests.manifests.documents import BASE, MANIFESTS, ROOT, built, only
 
@@ -46,7 +49,7 @@ def resolved(*words: str) -> dict[str, str]:
     return dict(re.findall(r"^ \+ ([a-z0-9-]+)==(\S+)", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("image", ["ipa-seldon", "seldon-bridge", "triton-text"])
+@pytest.mark.parametrize("image", ["ipa-seldon", "seldon-bridge", "triton-text", "triton-models"])
 def test_images_are_pinned_and_run_as_a_number(image: str) -> None:
     """Every base has a tag that names a release; the last user is a number, and not root's."""
     for base in values(image, "FROM"):
@@ -88,9 +91,10 @@ def test_the_bridge_gets_a_lock_file_of_its_own(tmp_path: Path) -> None:
 
 def test_what_the_images_are_built_with_is_locked() -> None:
     """The lock file has, with hashes, what the Dockerfiles take from it by name, and the build back end."""
-    runs = [run for image in ("ipa-seldon", "seldon-bridge", "triton-text") for run in values(image, "RUN")]
+    images = ("ipa-seldon", "seldon-bridge", "triton-text", "triton-models")
+    runs = [run for image in images for run in values(image, "RUN")]
     named = re.findall(r"/\^([a-z]+)==/", " ".join(runs))
-    assert named == ["uv", "uv", "click"]
+    assert named == ["uv", "uv", "click", "uv"]
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     for name in (*named, "hatchling"):
         assert re.search(rf"^{name}==\S+ \\\n    --hash=sha256:", text, re.MULTILINE), name
@@ -100,7 +104,8 @@ def test_tags_are_the_versions() -> None:
     """The commands that build the images tag them as the manifests name them."""
     for image, tag in (("ipa-seldon", "ipa-seldon"), ("seldon-bridge", "ipa-seldon-bridge")):
         assert f"-t {tag}:{__version__} ." in (IMAGES / image / "Dockerfile").read_text(encoding="utf-8")
-    assert values("triton-text", "FROM")[-1] == SeldonSpec(model_uri="pvc://models").triton_image
+    for image in ("triton-text", "triton-models"):
+        assert values(image, "FROM")[-1] == SeldonSpec(model_uri="pvc://models").triton_image
 
 
 def imported(folder: Path) -> set[str]:
@@ -117,14 +122,33 @@ def imported(folder: Path) -> set[str]:
     return found - own - set(sys.stdlib_module_names)
 
 
-def test_triton_has_what_the_text_models_import(tmp_path: Path) -> None:
-    """Each import is a locked package, and the lock file resolves for the image's Python 3.10, with hashes."""
-    lock = IMAGES / "triton-text" / "requirements.lock"
-    packages = {DISTRIBUTIONS.get(name, name) for name in imported(ROOT / "model_repository" / "text")}
-    assert packages == {"numpy", "onnxruntime", "opencv-python-headless"}
-    assert packages <= set(locked(lock))
+@pytest.mark.parametrize(
+    ("image", "code", "packages"),
+    [
+        ("triton-text", ROOT / "model_repository" / "text", {"numpy", "onnxruntime", "opencv-python-headless"}),
+        ("triton-models", OUR_BACKENDS / "transformers", {"numpy", "torch", "transformers"}),
+    ],
+)
+def test_triton_has_what_its_models_import(tmp_path: Path, image: str, code: Path, packages: set[str]) -> None:
+    """Each import is a locked package, and the lock file resolves for the image's Python 3.10, with hashes; torch
+    alone is not in it, and what it needs is.
+    """
+    lock = IMAGES / image / "requirements.lock"
+    assert {DISTRIBUTIONS.get(name, name) for name in imported(code)} == packages
+    assert packages - {"torch"} <= set(locked(lock))
+    assert not {name for name in locked(lock) if name.startswith(("nvidia", "torch", "triton"))}
+    if "torch" in packages:
+        needed = {Requirement(line) for line in requires("torch") or ()}
+        assert {one.name for one in needed if not one.marker} <= set(locked(lock))
     found = resolved(
         *("pip", "install", "--require-hashes", "-r", str(lock), "--target", str(tmp_path)),
         *("--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_35", "--only-binary", ":all:"),
     )
     assert found == locked(lock)
+
+
+def test_torch_is_that_of_the_tests() -> None:
+    """The image installs the version that `make` does, in its build for processors alone."""
+    (command,) = (run for run in values("triton-models", "RUN") if "torch" in run)
+    assert "--torch-backend cpu torch==2.13.0 " in command
+    assert "torch==2.13.0\n" in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
 from tests.test_published_pipelines import profiles
 
 FOLDER = MANIFESTS / "pipelines"
+IMAGES = dict.fromkeys(("audio-qa", "audio-sent", "sum-qa", "nlp"), "ipa-seldon-triton-models:24.10")
 DEMO = {"text": "text", "recognise": "text", "recognise-sponge": "text"}
 """The demo's pipelines, and the folder of the claim that holds their models."""
 
@@ -55,4 +56,6 @@ def test_images_are_pinned(pipeline: Path) -> None:
     for component in predictor["componentSpecs"]:
         triton, sidecar = containers(component)
         assert (sidecar["name"], sidecar["image"]) == (SIDECAR, f"ipa-seldon:{__version__}")
-        assert triton["image"] == ("ipa-seldon-triton:24.10" if pipeline.name in DEMO else default)
+        assert triton["image"] == (
+            "ipa-seldon-triton:24.10" if pipeline.name in DEMO else IMAGES.get(pipeline.name, default)
+        )
