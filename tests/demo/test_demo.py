@@ -69,7 +69,7 @@ def test_a_short_demo_serves_adapts_and_reports(tmp_path: Path, platform: str) -
     assert (tmp_path / "again.html").read_text() == report, again.stderr
     assert "detect" in report
     assert "<script src" not in report
-    assert abandoned_memory() <= before
+    await_nothing_abandoned(before)
     assert not processes_of(tmp_path)
 
 

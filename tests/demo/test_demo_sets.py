@@ -12,7 +12,7 @@ from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.telemetry.audit import read_audit_log
 from tests.demo.recogniser import recogniser_on
 from tests.demo.test_demo import ipa_seldon
-from tests.remnants import abandoned_memory, processes_of
+from tests.remnants import abandoned_memory, await_nothing_abandoned, processes_of
 
 pytestmark = [pytest.mark.triton, pytest.mark.alone]
 CAPACITIES = """variant,cores,slo,capacity,load_time
@@ -58,5 +58,5 @@ def test_variants_serve_together_and_are_as_accurate_as_their_shares_say(tmp_pat
     assert summary["accuracy"] == pytest.approx(mean, abs=4 * (mean * (1 - mean) / independent) ** 0.5)
     assert stated["v6-160"]["accuracy"] < summary["accuracy"] < stated["v6-384"]["accuracy"]
     assert 'id="variants"' in (tmp_path / "report.html").read_text()
-    assert abandoned_memory() <= before
+    await_nothing_abandoned(before)
     assert not processes_of(tmp_path)

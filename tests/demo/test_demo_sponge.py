@@ -13,9 +13,9 @@ from ipa_seldon.loadgen.records import read_records
 from ipa_seldon.telemetry.audit import read_audit_log
 from tests.demo.test_demo import ipa_seldon
 from tests.pages import Page
-from tests.remnants import abandoned_memory, processes_of
+from tests.remnants import abandoned_memory, await_nothing_abandoned, processes_of
 
-pytestmark = [pytest.mark.triton, pytest.mark.alone]
+pytestmark = pytest.mark.triton
 TIMES = {1: 0.2, 2: 0.12}
 """Cores -> seconds a request, far above what any machine takes: the load that needs both cores is light."""
 FIXED = {"fifo-1-core": 1, "fifo-2-cores": 2}
@@ -71,7 +71,7 @@ def test_cores_follow_deadlines_beside_fixed_ones_first_come_first_served(tmp_pa
     assert {"comparison", "network", "cost", "violations"} <= charts.keys()
     for name in ("cost", "violations"):
         assert [line["name"].split(" (")[0] for line in charts[name]["data"]] == [*summaries]
-    assert abandoned_memory() <= before
+    await_nothing_abandoned(before)
     assert not processes_of(tmp_path)
 
 

@@ -27,6 +27,8 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.triton
 SLO = 5.0
+SHORT = 2.0
+"""Seconds that requests come with where more of them come than are served: what is queued is soon gone."""
 SIZES, BATCHES = (1, 2, 3), (1, 2, 4, 8)
 PROCESSORS = len(os.sched_getaffinity(0))
 THREADS = """
@@ -139,7 +141,7 @@ def test_a_restarted_server_gets_its_cores_again(tmp_path: Path) -> None:
 
 def test_other_algorithms_know_no_deadlines(tmp_path: Path) -> None:
     """Their processes have all processors, and nothing of a queue is observed."""
-    with served(tmp_path, "ipa", seconds=0.2) as serving, OpenLoop(serving.gateway.url, SLO):
+    with served(tmp_path, "ipa", seconds=0.2) as serving, OpenLoop(serving.gateway.url, SHORT):
         assert granted(instance(serving)) == PROCESSORS
         wait_for(lambda: serving.gateway.backlog().remaining_slo, 30)
         observation = serving.platform.observe(time.time())
@@ -148,8 +150,8 @@ def test_other_algorithms_know_no_deadlines(tmp_path: Path) -> None:
 
 def test_what_is_queued_is_observed(tmp_path: Path) -> None:
     """More requests than are served: what those that wait have left, and with what they came, which is more."""
-    with served(tmp_path, "sponge", seconds=0.2) as serving, OpenLoop(serving.gateway.url, SLO):
+    with served(tmp_path, "sponge", seconds=0.2) as serving, OpenLoop(serving.gateway.url, SHORT):
         wait_for(lambda: len(serving.platform.observe(time.time()).remaining_slo) > 20, 30)
         observation = serving.platform.observe(time.time())
         assert len(observation.budgets) > 20
-        assert min(observation.remaining_slo) < min(observation.budgets) <= SLO
+        assert min(observation.remaining_slo) < min(observation.budgets) <= SHORT

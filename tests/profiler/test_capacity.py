@@ -247,7 +247,6 @@ def bench(toy_repository: Path) -> Iterator[Bench]:
 
 
 @pytest.mark.triton
-@pytest.mark.alone
 def test_a_real_pod_takes_no_more_than_it_can_serve(bench: Bench) -> None:
     """Version 3 sleeps 6 ms a request: in a trial of two seconds a load beyond 1.25 times what that allows piles up a
     wait of the SLO. Where no request is fast enough the capacity is 0.
@@ -260,7 +259,6 @@ def test_a_real_pod_takes_no_more_than_it_can_serve(bench: Bench) -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.alone
 def test_a_point_without_time_leaves_the_bench_in_order(bench: Bench) -> None:
     """PointTimeoutError names the point; the next one is measured as if nothing had been."""
     with pytest.raises(PointTimeoutError, match=r"double heavy, cores 1, batch 1: not measured within 0\.3 s"):
@@ -312,7 +310,6 @@ def run(tmp_path: Path, toy_repository: Path) -> Callable[..., object]:
 
 
 @pytest.mark.triton
-@pytest.mark.alone
 def test_the_command_writes_capacities(run: Callable[..., object], tmp_path: Path) -> None:
     """Every variant of the stage on the cores asked for, at that SLO; what is there is not measured again."""
     path, words = tmp_path / "toy.csv", ("--capacity", "--stage", "double", "--cores", "1", "--seconds", "500ms")

@@ -73,7 +73,6 @@ def test_points_cover_every_combination_once() -> None:
 
 
 @pytest.mark.triton
-@pytest.mark.alone
 def test_measures_what_a_variant_takes(bench: Bench) -> None:
     """Version 3 of a toy stage sleeps 6 ms a batch: latency is at least that, throughput at most batch / that.
 
