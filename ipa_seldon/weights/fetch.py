@@ -62,7 +62,11 @@ def _convert(target: Target, directory: Path) -> None:
     if builder in CONVERTERS and not (directory / SERVED).exists():
         if not (directory / STORED).exists():
             raise PlatformError(f"{target.name}: found none of {SERVED}, {STORED}")
-        plugins.load("builder", builder, CONVERTERS, EXTRA)(target.weights.options, directory)
+        convert = plugins.load("builder", builder, CONVERTERS, EXTRA)
+        try:
+            convert(target.weights.options, directory)
+        except PlatformError as error:
+            raise PlatformError(f"{target.name}: {error}") from error
         (directory / STORED).unlink()
 
 

@@ -20,7 +20,7 @@ from ipa_seldon.fields import Document
 from ipa_seldon.weights import SERVED
 
 OPSET, IR_VERSION = 17, 8
-"""The newest that ONNX Runtime 1.14 reads: older than that of any Triton this runs on."""
+"""Read by ONNX Runtime from 1.13 on; Triton 24.10 has 1.19."""
 Array = NDArray[Any]
 OptionsType = TypeVar("OptionsType", bound=Document)
 Shape = Sequence[int | str]
@@ -85,11 +85,11 @@ class StoredParameters:
     """
 
     def __init__(self, path: Path, epsilon: float) -> None:
-        self._path = path
+        self._name = path.name
         try:
             self._tensors: Mapping[str, Array] = load_file(path)
         except SafetensorError as error:
-            raise PlatformError(f"{path}: cannot be read: {error}") from error
+            raise PlatformError(f"{path.name}: cannot be read: {error}") from error
         self._epsilon = epsilon
 
     def kernel_and_bias(self, layer: Layer, shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -106,9 +106,9 @@ class StoredParameters:
     def _tensor(self, name: str, shape: tuple[int, ...]) -> Array:
         tensor = self._tensors.get(name)
         if tensor is None:
-            raise PlatformError(f"{self._path}: tensor {name} is missing: these are weights of another network")
+            raise PlatformError(f"{self._name}: tensor {name} is missing: these are weights of another network")
         if tensor.shape != shape:
-            raise PlatformError(f"{self._path}: tensor {name} has the shape {tensor.shape}, expected {shape}")
+            raise PlatformError(f"{self._name}: tensor {name} has the shape {tensor.shape}, expected {shape}")
         return tensor.astype(np.float32)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from ipa_seldon.cli.models import models
 from ipa_seldon.cli.plan import plan
@@ -138,6 +140,27 @@ def test_weights_of_ones_own_come_from_a_directory(repository: Path, tmp_path: P
         ConfigError, match=r"mine/crop/yolov5s: no such directory; accepted: one folder for every stage"
     ):
         told(repository, Folder(tmp_path / "mine"), "yolov5s")
+
+
+def test_tensors_of_another_network_are_refused_in_one_line(repository: Path, tmp_path: Path) -> None:
+    """What is converted is named by variant and file; so are files that are none of what can be served."""
+    path = repository / CATALOGUE
+    path.write_text(path.read_text().replace(BUILDER, "resnet").replace("name: resnet18", "layers: 18"))
+    folder = tmp_path / "mine" / "classification" / "resnet18"
+    folder.mkdir(parents=True)
+    (folder / "weights.pt").write_text("")
+    with pytest.raises(
+        PlatformError, match=r"^classification/resnet18: found none of model\.onnx, model\.safetensors$"
+    ):
+        told(repository, Folder(tmp_path / "mine"), "resnet18")
+    save_file({"fc.bias": np.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(
+        PlatformError, match=r"^classification/resnet18: model\.safetensors: tensor conv1\.weight is miss"
+    ):
+        told(repository, Folder(tmp_path / "mine"), "resnet18")
+    (folder / "model.safetensors").write_text("no tensors")
+    with pytest.raises(PlatformError, match=r"^classification/resnet18: model\.safetensors: cannot be read: "):
+        told(repository, Folder(tmp_path / "mine"), "resnet18")
 
 
 def test_doubt_names_what_accuracies_are_not_about(repository: Path, tmp_path: Path) -> None:
