@@ -41,7 +41,8 @@ def gateway(path: Path, triton: str, host: str, port: int, order: str, parent_pi
     since the epoch, of a synchronised clock) on, or from its arrival. What can no longer keep it is dropped (504).
 
     Tensors are JSON or, by Triton's binary tensor data extension, raw bytes, as the client sends them and asks for
-    them; where it does either, stages in between answer in raw bytes, which are passed on as they are.
+    them; where it does either, stages in between answer in raw bytes, which are passed on as they are. A body of more
+    than 64 MiB is refused (413), and any while 512 MiB of them are under way (503).
 
     A stage in the table of /dispatch runs a set of variants: each request goes to the Triton model STAGE.VERSION whose
     turn it is by the weights, past those that are not healthy or cannot serve it in time; the version * is the model

@@ -23,6 +23,7 @@ from ipa_seldon.gateway.dispatch import read_table
 from ipa_seldon.gateway.dispatcher import Dispatcher
 from ipa_seldon.gateway.executor import Call, Executor
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.intake import Intake
 from ipa_seldon.gateway.messages import Body
 from ipa_seldon.gateway.metrics import GatewayMetrics
 from ipa_seldon.gateway.models import Model
@@ -31,9 +32,6 @@ from ipa_seldon.gateway.service_times import ServiceTimes
 from ipa_seldon.gateway.triton import Triton
 
 Run = Callable[[Call], Awaitable[Body]]
-
-BODY_LIMIT = 64 * 1024 * 1024
-"""Bytes of a request: many times what models take here, and little enough that a few cannot fill the memory."""
 
 CLIENT_GONE = 499
 """The client closed the connection before its request was complete (the code nginx logs for this)."""
@@ -49,6 +47,7 @@ class Gateway:
         self._arrivals = Counts(time.time())
         self._missed = Counts(time.time())
         self._budgets = RecentBudgets()
+        self._intake = Intake()
         self._warned = False
         self._dispatcher = Dispatcher(graph)
         self._triton: Triton
@@ -88,11 +87,12 @@ class Gateway:
         status, budget = 500, self._graph.slo
         try:
             budget = self._read_budget(request)
-            message = read_request(request.headers, await _content(request))
-            deadline = arrived + budget
-            self._budgets.add(now := time.monotonic(), deadline - now)
-            call = Call(headers[PUID], message, deadline, rank=deadline if self._graph.by_deadline else arrived)
-            body = await run(call)
+            async with self._intake.body(request) as content:
+                message = read_request(request.headers, content)
+                deadline = arrived + budget
+                self._budgets.add(now := time.monotonic(), deadline - now)
+                call = Call(headers[PUID], message, deadline, rank=deadline if self._graph.by_deadline else arrived)
+                body = await run(call)
             headers |= self._served_by(call)
             status = 200
             return Response(body.content, headers=headers | body.headers)
@@ -253,17 +253,6 @@ def create_app(graph: Graph, triton_url: str) -> Starlette:
         Route("/dispatch", gateway.dispatch, methods=["PUT"]),
     ]
     return Starlette(routes=routes, lifespan=gateway.lifespan, exception_handlers={HTTPException: _http_error})
-
-
-async def _content(request: Request) -> bytes:
-    """The body; RefusedError with 413 where it is beyond BODY_LIMIT, of which not more is kept."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise RefusedError(413, f"the body has more than {BODY_LIMIT} bytes; accepted: up to so many")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _is_local(request: Request) -> bool:

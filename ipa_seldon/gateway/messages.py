@@ -18,6 +18,8 @@ SIZES: Mapping[str, int] = {
 }
 """Bytes of an element; of BYTES the length that stands before each."""
 Raw = bytes | memoryview
+PIECE = 128 * 2**10
+"""Bytes that are sent before a slow receiver is waited for."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 """json.dumps would make one for every message."""
 
@@ -47,12 +49,14 @@ class Body(NamedTuple):
         return self.head if self.raw is None else b"".join((self.head, self.raw))
 
     def stream(self) -> bytes | AsyncIterator[Raw]:
-        """What aiohttp is to send: it warns of long bytes, and takes pieces without joining them."""
+        """What aiohttp is to send: it copies what a connection does not take at once, so raw bytes go in pieces."""
         return self.head if self.raw is None else self._pieces(self.raw)
 
     async def _pieces(self, raw: Raw) -> AsyncIterator[Raw]:
         yield self.head
-        yield raw
+        view = memoryview(raw)
+        for start in range(0, len(raw), PIECE):
+            yield view[start : start + PIECE]
 
 
 class Message(NamedTuple):

@@ -19,8 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ipa_seldon.asgi import listen, serving
-from ipa_seldon.gateway.app import BODY_LIMIT, create_app
+from ipa_seldon.gateway.app import create_app
 from ipa_seldon.gateway.graph import Graph
+from ipa_seldon.gateway.intake import LARGEST
 from ipa_seldon.gateway.messages import HEADER_LENGTH, Body, Message
 from tests.gateway.test_gateway_graph import CHAIN, FORK
 from tests.gateway.test_gateway_sets import SET, dispatch
@@ -191,13 +192,13 @@ async def test_bodies_beyond_the_limit_are_refused() -> None:
 
     async def endless() -> AsyncIterator[bytes]:
         piece = bytes(2**20)
-        for _ in range(BODY_LIMIT // len(piece) + 1):
+        for _ in range(LARGEST // len(piece) + 1):
             yield piece
 
     async with gateway_over(CHAIN, Echo()) as url, aiohttp.ClientSession() as client:
         async with client.post(f"{url}/v2/models/infer", data=endless()) as got:
             assert got.status == 413
-            assert str(BODY_LIMIT) in (await got.json())["error"]
+            assert str(LARGEST) in (await got.json())["error"]
         body = Message({"inputs": [tensor()]}, PIXELS).body()
         async with client.post(f"{url}/v2/models/infer", data=body.content, headers=body.headers) as got:
             assert got.status == 200
