@@ -86,7 +86,7 @@ def algorithm_settings(config: Config, solver: str | None = None) -> Settings:
 
 def _constraint(objective: ObjectiveSpec) -> CostAtMost | AccuracyAtLeast | None:
     if objective.cost_at_most is not None:
-        return CostAtMost(objective.cost_at_most)
+        return CostAtMost(float(objective.cost_at_most))
     if objective.accuracy_at_least is not None:
         return AccuracyAtLeast(objective.accuracy_at_least)
     return None
@@ -222,9 +222,16 @@ class LocalServing:
 
 
 def repository_of(config: Config) -> Path:
-    """The config's Triton model repository; ConfigError when the file names none."""
+    """The config's Triton model repository, for a Triton on this machine; ConfigError when the file names none, or has
+    a variant on GPUs.
+    """
     if config.repository is None:
         raise ConfigError(f"{config.path}: spec.repository: missing; accepted: a Triton model repository")
+    for stage, variant in config.pipeline.on_gpus:
+        raise ConfigError(
+            f"{config.path}: spec.stages.{stage.name}.variants.{variant.name}.device: 'gpu': accepted: cpu, for a "
+            "Triton on this machine; plan, simulate and render take both"
+        )
     return config.repository
 
 
@@ -323,7 +330,7 @@ def serve_locally(
     """Serve ``plan`` until the context ends; ``port`` is the gateway's, 0 takes a free one; its queues go by
     ``order``.
 
-    Triton's log goes to ``log_directory`` where given. ConfigError when the file names no model repository.
+    Triton's log goes to ``log_directory`` where given. ConfigError as by ``repository_of``.
     """
     from ipa_seldon.gateway.process import GatewayProcess
 
@@ -372,6 +379,7 @@ def seldon_platform(config: Config, cluster: Cluster, load: Load, say: Callable[
         resize_fallback=spec.resize_fallback,
         probation=spec.probation,
         tolerance=spec.tolerance,
+        gpu_resource=spec.gpu_resource,
     )
     platform = plugins.load("platform", "seldon", PLATFORMS)
     made: SeldonPlatform = platform(cluster, config.pipeline, options, load, say)

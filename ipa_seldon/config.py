@@ -156,6 +156,8 @@ def make_config(path: Path, document: PipelineFile, profiles: Profiles, capaciti
         cores=spec.limits.cores,
         by_deadline=by_deadline,
         triton_orders=by_deadline and spec.seldon is not None and spec.seldon.gateway is None,
+        gpus=spec.limits.gpus,
+        gpu_cores=spec.gpu_cores,
     )
     if profiles and spec.limits.cores is not None:
         least = sum(min(variant.cores[0] for variant in stage.variants) for stage in stages)
@@ -225,6 +227,7 @@ def _stage(name: str, spec: PipelineSpec, profiles: Profiles, capacities: Mappin
                 capacity.usable if capacity else None,
                 capacity.core_rate if capacity else 0.0,
                 profile.latencies,
+                variant.held_gpus,
             )
         )
     return Stage(name, tuple(variants), spec.limits.replicas, stage.threshold, stage.slo, stage.rate)

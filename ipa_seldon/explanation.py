@@ -29,17 +29,24 @@ def runner_up(problem: MultipleChoice, choice: Sequence[int], floor: float = -np
     return found
 
 
-def binding(problem: MultipleChoice, choice: Sequence[int], allowed: Sequence[Flags], floor: float = -np.inf) -> str:
-    """``slo``, ``cores``, ``replicas``, ``accuracy`` or ``none``: the constraint that keeps the best better plan out.
+def binding(
+    problem: MultipleChoice,
+    choice: Sequence[int],
+    allowed: Sequence[Flags],
+    resources: Sequence[str],
+    floor: float = -np.inf,
+) -> str:
+    """``slo``, a resource, ``replicas``, ``accuracy`` or ``none``: the constraint that keeps the best better plan out.
 
     Looked for among plans that differ from ``choice`` in a single stage; ``allowed[t]``, shape (k_t,), marks the
-    options of stage t within its limit of replicas; ``floor`` is the least sum or product of accuracies.
+    options of stage t within its limit of replicas; ``resources`` are the names of the problem's; ``floor`` is the
+    least sum or product of accuracies.
     """
     best, name = problem.objective(choice) + _TOLERANCE, "none"
     for exchange in _exchanges(problem, choice, floor):
         met = {
             "slo": exchange.slo_met,
-            "cores": exchange.budget_met,
+            **dict(zip(resources, exchange.budgets_met, strict=True)),
             "replicas": allowed[exchange.stage],
             "accuracy": exchange.floor_met,
         }
@@ -53,24 +60,26 @@ def binding(problem: MultipleChoice, choice: Sequence[int], allowed: Sequence[Fl
 
 @dataclass(frozen=True)
 class _Exchange:
-    """What every option of one stage would give, the other stages as chosen: arrays of shape (k,)."""
+    """What every option of one stage would give, the others as chosen: arrays of shape (k,), of the budgets (r, k)."""
 
     stage: int
     objective: Floats
     slo_met: Flags
-    budget_met: Flags
+    budgets_met: Flags
     floor_met: Flags
 
     @property
     def feasible(self) -> Flags:
         """Which options keep every promise."""
-        return self.slo_met & self.budget_met & self.floor_met
+        feasible: Flags = self.slo_met & self.budgets_met.all(axis=0) & self.floor_met
+        return feasible
 
 
 def _exchanges(problem: MultipleChoice, choice: Sequence[int], floor: float) -> Iterator[_Exchange]:
     """One per stage."""
     taken_latency = [float(latency[k]) for latency, k in zip(problem.latency, choice, strict=True)]
-    taken_cores = sum(float(cores[k]) for cores, k in zip(problem.cores, choice, strict=True))
+    taken = np.sum([used[:, k] for used, k in zip(problem.used, choice, strict=True)], axis=0)
+    budgets = np.array(problem.budgets)[:, None] + 1e-9
     taken_accuracy = [float(accuracy[k]) for accuracy, k in zip(problem.accuracy, choice, strict=True)]
     taken_penalty = sum(float(penalty[k]) for penalty, k in zip(problem.penalty, choice, strict=True))
     for t, k in enumerate(choice):
@@ -83,9 +92,8 @@ def _exchanges(problem: MultipleChoice, choice: Sequence[int], floor: float) -> 
         penalty = taken_penalty - float(problem.penalty[t][k]) + problem.penalty[t]
         slowest = max((sum(taken_latency[s] for s in path if s != t) for path in problem.paths if t in path), default=0)
         slo_met = slowest + problem.latency[t] <= problem.slo + 1e-9
-        cores = taken_cores - float(problem.cores[t][k]) + problem.cores[t]
-        budget_met = np.full(len(cores), True) if problem.budget is None else cores <= problem.budget + 1e-9
-        yield _Exchange(t, problem.alpha * combined - penalty, slo_met, budget_met, combined >= floor - RESOLUTION)
+        used = (taken - problem.used[t][:, k])[:, None] + problem.used[t]
+        yield _Exchange(t, problem.alpha * combined - penalty, slo_met, used <= budgets, combined >= floor - RESOLUTION)
 
 
 def set_runner_up(problem: VariantSet, choice: Sequence[int]) -> tuple[int, ...] | None:

@@ -49,9 +49,13 @@ def formulate(problem: MultipleChoice) -> IntegerProgram:
     else:
         _add_sum(draft)
     _add_latency(draft)
-    if problem.budget is not None:
-        used = {name: cores for stage in range(len(problem.cores)) for name, cores in draft.weighted(stage, "cores")}
-        draft.rows.append(Row(used, upper=problem.budget))
+    for resource in problem.bounded:
+        used = {
+            option(stage, index): taken
+            for stage, options in enumerate(problem.used)
+            for index, taken in enumerate(options[resource].tolist())
+        }
+        draft.rows.append(Row(used, upper=problem.budgets[resource]))
     return IntegerProgram(draft.variables, draft.objective, tuple(draft.rows))
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp
+from math import exp, inf
 
 import numpy as np
 
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation
+from ipa_seldon.plan import Allocation, Plan, allocated_cores, allocated_gpus
 from ipa_seldon.programs import AccuracyMeasure, Floats
 from ipa_seldon.queueing import Queue, Queueing, batch_wait, lognormal_spread, tail_wait
 
@@ -25,8 +25,8 @@ _SLACK = 1e-9  # a rate of 3 * h needs 3 replicas, whatever the last bit of the 
 
 @dataclass(frozen=True)
 class Weights:
-    """IPA's objective: ``alpha * accuracy - beta * cores - delta * batch``; ``switching`` is what a core that starts up
-    costs a second, when a solver weighs a plan against the one that runs.
+    """IPA's objective: ``alpha * accuracy - beta * cost - delta * batch``, the cost in cores; ``switching`` is what a
+    core that starts up costs a second, when a solver weighs a plan against the one that runs.
     """
 
     alpha: float = 2.0
@@ -36,8 +36,47 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Resource:
+    """What plans take: ``per_core`` for each core and ``per_gpu`` for each GPU, and at most ``most`` in all."""
+
+    name: str
+    per_core: float
+    per_gpu: float
+    most: float = inf
+
+    def of(self, cores: Floats, gpus: Floats) -> Floats:
+        """What so many cores and GPUs take of it."""
+        return self.per_core * cores + self.per_gpu * gpus
+
+    def taken(self, plan: Plan) -> float:
+        """What a plan takes of it."""
+        return self.per_core * allocated_cores(plan) + self.per_gpu * allocated_gpus(plan)
+
+    def words(self, plan: Plan) -> str:
+        """What a plan takes of it, in words."""
+        unit = "GPUs" if not self.per_core else "cores' worth" if self.per_gpu else "cores"
+        return f"{self.taken(plan):g} {unit}"
+
+
+def resources_of(pipeline: Pipeline, most_cost: float = inf) -> tuple[Resource, ...]:
+    """What plans of the pipeline are measured by, and its bounds: first their cost, in cores, which is at most
+    ``most_cost``.
+
+    Without GPUs the cost is the cores, and has the tighter one of both bounds, and its name.
+    """
+    cores = inf if pipeline.cores is None else pipeline.cores
+    if not pipeline.on_gpus:
+        return (Resource("cores" if cores < most_cost else "cost", 1, 0, min(cores, most_cost)),)
+    gpus = inf if pipeline.gpus is None else pipeline.gpus
+    bounded = (Resource("cores", 1, 0, cores), Resource("gpus", 0, 1, gpus))
+    cost = Resource("cost", 1, pipeline.gpu_cores, most_cost)
+    return (cost, *(resource for resource in bounded if resource.most < inf))
+
+
+@dataclass(frozen=True)
 class StageOptions:
-    """A stage's candidates, one per row; arrays of shape (k,). ``latency``: seconds of one batch, without queueing;
+    """A stage's candidates, one per row; arrays of shape (k,). ``used``, of shape (r, k): what one replica takes of
+    each resource, of which the first is the cost, in cores; ``latency``: seconds of one batch, without queueing;
     ``throughput``: requests/s of one replica; ``accuracy`` is the measure's (a rank where ranks are asked for);
     ``variability``: squared coefficient of variation of the time a batch takes; ``spare``: replicas beyond the fewest.
     """
@@ -45,6 +84,7 @@ class StageOptions:
     stage: Stage
     variants: tuple[Variant, ...]
     cores: Floats
+    used: Floats
     batch: Floats
     latency: Floats
     throughput: Floats
@@ -78,41 +118,43 @@ class StageOptions:
         return self.latency + batch_wait(self.batch, rate * self.stage.rate)
 
     def starting(self, replicas: Floats, running: Sequence[Allocation]) -> Floats:
-        """Core-seconds of start-up, shape (k,), that each candidate on ``replicas`` takes beside what is ``running``:
-        replicas of another variant or size start anew. Where nothing runs there is no switch, and none.
+        """Core-seconds of start-up, shape (k,), that each candidate on ``replicas`` takes beside what is ``running``, a
+        GPU counting as by the cost: replicas of another variant or size start anew. Where nothing runs there is no
+        switch, and none.
         """
         created = replicas.copy() if running else np.zeros(len(self.batch))
         for allocation in running:
             alike = self.cores == allocation.cores
             alike &= np.array([variant.name == allocation.variant for variant in self.variants])
             created -= np.where(alike, np.minimum(replicas, allocation.replicas), 0.0)
-        seconds: Floats = created * self.cores * np.array([variant.load_time for variant in self.variants])
+        seconds: Floats = created * self.used[0] * np.array([variant.load_time for variant in self.variants])
         return seconds
 
     def allocation(self, row: int, replicas: float, share: float = 1.0) -> Allocation:
         """The candidate in that row, as a plan states it, with its ``share`` of the load."""
-        return Allocation(self.variants[row].name, int(replicas), int(self.cores[row]), int(self.batch[row]), share)
+        variant, cores, batch = self.variants[row], int(self.cores[row]), int(self.batch[row])
+        return Allocation(variant.name, int(replicas), cores, batch, share, variant.gpus)
 
     @cached_property
-    def _rows(self) -> Mapping[tuple[str, int, int], int]:
-        names = (variant.name for variant in self.variants)
-        rows = enumerate(zip(names, self.cores, self.batch, self.spare, strict=True))
-        return {(name, int(cores), int(batch)): row for row, (name, cores, batch, spare) in rows if spare == 0}
+    def _rows(self) -> Mapping[tuple[str, int, int, int], int]:
+        rows = enumerate(zip(self.variants, self.cores, self.batch, self.spare, strict=True))
+        return {(v.name, int(cores), int(batch), v.gpus): row for row, (v, cores, batch, spare) in rows if spare == 0}
 
     def row(self, allocation: Allocation) -> int | None:
         """The row that an allocation was made of; None when it is no candidate."""
-        return self._rows.get((allocation.variant, allocation.cores, allocation.batch))
+        return self._rows.get((allocation.variant, allocation.cores, allocation.batch, allocation.gpus))
 
 
 @dataclass(frozen=True)
 class Choices:
     """What candidates are made of: accuracies as ``measure`` takes them; base allocations or, with ``variable_cores``,
-    every profiled core count; waits after ``queueing``.
+    every profiled core count; waits after ``queueing``; ``resources`` that they take of, the cost first.
     """
 
     measure: AccuracyMeasure = AccuracyMeasure.PRODUCT
     variable_cores: bool = False
     queueing: Queueing = Queueing.CALIBRATED
+    resources: tuple[Resource, ...] = (Resource("cores", 1, 0),)
 
 
 def prepare(pipeline: Pipeline, choices: Choices) -> tuple[StageOptions, ...]:
@@ -161,11 +203,14 @@ def _stage_options(stage: Stage, pipeline: Pipeline, choices: Choices) -> StageO
     latency = np.array([variant.latency(cores, batch) for variant, cores, batch, _ in rows])
     throughput = np.array([variant.throughput(cores, batch) for variant, cores, batch, _ in rows])
     batch = np.array([float(batch) for _, _, batch, _ in rows])
+    cores = np.array([float(cores) for _, cores, _, _ in rows])
+    gpus = np.array([float(variant.gpus) for variant, *_ in rows])
     ratios = (latency * throughput / batch).tolist()
     return StageOptions(
         stage=stage,
         variants=tuple(variant for variant, *_ in rows),
-        cores=np.array([float(cores) for _, cores, _, _ in rows]),
+        cores=cores,
+        used=np.stack([resource.of(cores, gpus) for resource in choices.resources]),
         batch=batch,
         latency=latency,
         throughput=throughput,

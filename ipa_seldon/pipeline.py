@@ -18,6 +18,7 @@ class Variant:
     ``load_time`` is in seconds; ``version`` is the number of the version in the Triton model repository.
     ``capacity(cores)`` is the requests/s to count on from one pod within the SLO, for any cores >= 1; None where it is
     not known. ``core_rate`` is what one core serves when it is never idle (requests/s), as far as capacities tell.
+    A replica holds ``gpus`` GPUs beside its cores, whatever these are.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Variant:
     capacity: Callable[[int], float] | None = None
     core_rate: float = 0.0
     points: Mapping[tuple[int, int], float] = field(default_factory=dict, hash=False)
+    gpus: int = 0
 
     def is_known_on(self, cores: int, batch: int) -> bool:
         """Whether it is known how a replica on ``cores`` cores serves batches of up to ``batch`` requests: by the
@@ -74,9 +76,9 @@ class Stage:
 @dataclass(frozen=True)
 class Pipeline:
     """Stages in topological order (parents first), edges (parent, child), the end-to-end ``slo`` in seconds at
-    ``percentile``; ``cores`` is the budget of the whole pipeline (None: unlimited). ``by_deadline``: each request has a
-    deadline of its own, of which observations tell; ``triton_orders``: no gateway puts requests in that order before
-    they reach Triton, so its own queues are to.
+    ``percentile``; ``cores`` and ``gpus`` are the budgets of the whole pipeline (None: unlimited), and a GPU costs as
+    much as ``gpu_cores`` cores. ``by_deadline``: each request has a deadline of its own, of which observations tell;
+    ``triton_orders``: no gateway puts requests in that order before they reach Triton, so its own queues are to.
     """
 
     name: str
@@ -88,6 +90,8 @@ class Pipeline:
     cores: int | None = None
     by_deadline: bool = False
     triton_orders: bool = False
+    gpus: int | None = None
+    gpu_cores: float = 0.0
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError if there is none."""
@@ -95,6 +99,11 @@ class Pipeline:
             if stage.name == name:
                 return stage
         raise KeyError(name)
+
+    @property
+    def on_gpus(self) -> tuple[tuple[Stage, Variant], ...]:
+        """The variants whose replicas hold GPUs, with their stages."""
+        return tuple((stage, variant) for stage in self.stages for variant in stage.variants if variant.gpus)
 
     @cached_property
     def followers(self) -> Mapping[str, tuple[str, ...]]:

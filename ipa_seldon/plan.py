@@ -16,7 +16,8 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Allocation:
-    """``replicas`` copies of ``variant``, each on ``cores`` cores, serving batches of up to ``batch`` requests.
+    """``replicas`` copies of ``variant``, each on ``cores`` cores and ``gpus`` GPUs, serving batches of up to ``batch``
+    requests.
 
     ``share`` is the fraction of the stage's load this variant gets (1 unless a stage runs a set of variants).
     """
@@ -26,6 +27,7 @@ class Allocation:
     cores: int
     batch: int
     share: float = 1.0
+    gpus: int = 0
 
 
 Plan = Mapping[str, tuple[Allocation, ...]]
@@ -34,9 +36,9 @@ Plan = Mapping[str, tuple[Allocation, ...]]
 
 def check_plan(pipeline: Pipeline, plan: Plan) -> None:
     """PlatformError for a plan that is not of this pipeline: other stages or variants, none or one of them twice, no
-    replica, core or request, shares that are none. It may leave stages out.
+    replica, core or request, other GPUs than its variants hold, shares that are none. It may leave stages out.
     """
-    stages = {stage.name: [variant.name for variant in stage.variants] for stage in pipeline.stages}
+    stages = {stage.name: {variant.name: variant.gpus for variant in stage.variants} for stage in pipeline.stages}
     for stage, allocations in plan.items():
         if stage not in stages:
             raise PlatformError(f"plan: stage {stage!r} is unknown; stages are: {', '.join(stages)}")
@@ -51,32 +53,55 @@ def check_plan(pipeline: Pipeline, plan: Plan) -> None:
             raise PlatformError(f"plan: stage {stage!r}: shares sum to {shared:g}; accepted: 1")
 
 
-def _check_allocation(stage: str, allocation: Allocation, variants: Sequence[str]) -> None:
+def _check_allocation(stage: str, allocation: Allocation, variants: Mapping[str, int]) -> None:
+    """``variants``: the GPUs that a replica of each holds."""
     place = f"plan: stage {stage!r}: variant {allocation.variant!r}"
     if allocation.variant not in variants:
         raise PlatformError(f"{place} is unknown; variants are: {', '.join(variants)}")
     if allocation.replicas < 1 or allocation.cores < 1 or allocation.batch < 1:
         said = f"{allocation.replicas} replicas of {allocation.cores} cores, batch {allocation.batch}"
         raise PlatformError(f"{place}: {said}; accepted: from 1")
+    if allocation.gpus != variants[allocation.variant]:
+        raise PlatformError(f"{place}: {allocation.gpus} GPUs; accepted: {variants[allocation.variant]}")
     if not 0 <= allocation.share <= 1 + ROUNDING:
         raise PlatformError(f"{place}: share {allocation.share:g}; accepted: 0 to 1")
 
 
 def allocated_cores(plan: Plan) -> int:
-    """The cost of a plan: cores allocated over all stages and replicas (IPA eq. for cost: sum of n_s * R_s)."""
+    """Cores allocated over all stages and replicas: IPA's cost of a plan, sum of n_s * R_s."""
     return sum(a.replicas * a.cores for allocations in plan.values() for a in allocations)
 
 
-def transition_cores(before: Plan, after: Plan) -> int:
-    """Cores allocated while ``after`` replaces ``before``: what comes is there before what goes has gone, so both
+def allocated_gpus(plan: Plan) -> int:
+    """GPUs allocated over all stages and replicas."""
+    return sum(a.replicas * a.gpus for allocations in plan.values() for a in allocations)
+
+
+def cost_of(pipeline: Pipeline, plan: Plan) -> float:
+    """What a plan costs, in cores: its own, and for each GPU as many as one costs; whole without GPUs."""
+    cores, gpus = allocated_cores(plan), allocated_gpus(plan)
+    return cores + pipeline.gpu_cores * gpus if gpus else cores
+
+
+def within_limits(pipeline: Pipeline, plan: Plan) -> bool:
+    """Whether a plan keeps to the pipeline's budgets of cores and GPUs."""
+    used = ((allocated_cores(plan), pipeline.cores), (allocated_gpus(plan), pipeline.gpus))
+    return all(most is None or taken <= most for taken, most in used)
+
+
+def transition(before: Plan, after: Plan) -> Plan:
+    """All that is there while ``after`` replaces ``before``: what comes is there before what goes has gone, so both
     count, but what stays as it is (variant, replicas, cores and batch; a share moves freely) counts once.
     """
-    return allocated_cores(
-        {
-            stage: tuple({replace(a, share=1.0) for a in (*before.get(stage, ()), *after.get(stage, ()))})
-            for stage in {**before, **after}
-        }
-    )
+    return {
+        stage: tuple({replace(a, share=1.0) for a in (*before.get(stage, ()), *after.get(stage, ()))})
+        for stage in {**before, **after}
+    }
+
+
+def transition_cores(before: Plan, after: Plan) -> int:
+    """Cores allocated while ``after`` replaces ``before``."""
+    return allocated_cores(transition(before, after))
 
 
 def same_plan(one: Plan, other: Plan) -> bool:
@@ -88,18 +113,31 @@ def plan_words(plan: Plan) -> str:
     """A plan in one line of ASCII: ``detect v3 x2 (1 core, batch 4); ...``."""
 
     def words(allocation: Allocation) -> str:
-        cores = f"{allocation.cores} core{'' if allocation.cores == 1 else 's'}"
+        gpus = f", {counted(allocation.gpus, 'GPU')}" if allocation.gpus else ""
         part = "" if allocation.share == 1 else f", {allocation.share:.0%}"
-        return f"{allocation.variant} x{allocation.replicas} ({cores}, batch {allocation.batch}{part})"
+        each = f"{counted(allocation.cores, 'core')}{gpus}, batch {allocation.batch}{part}"
+        return f"{allocation.variant} x{allocation.replicas} ({each})"
 
     return "; ".join(f"{stage} {' + '.join(map(words, allocations))}" for stage, allocations in plan.items())
+
+
+def counted(number: float, thing: str) -> str:
+    """``1 core``, ``2 cores``, ``12.5 cores``."""
+    return f"{number:g} {thing}{'' if number == 1 else 's'}"
 
 
 def plan_to_json(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """The plan as JSON types; the inverse of ``plan_from_json``."""
     return {
         stage: [
-            {"variant": a.variant, "cores": a.cores, "batch": a.batch, "replicas": a.replicas, "share": a.share}
+            {
+                "variant": a.variant,
+                "cores": a.cores,
+                "batch": a.batch,
+                "replicas": a.replicas,
+                "share": a.share,
+                "gpus": a.gpus,
+            }
             for a in allocations
         ]
         for stage, allocations in plan.items()
@@ -107,7 +145,7 @@ def plan_to_json(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 
 
 def plan_from_json(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, tuple[Allocation, ...]]:
-    """A plan from what ``plan_to_json`` wrote."""
+    """A plan from what ``plan_to_json`` wrote, or an older version did, which knew no GPUs."""
     return {stage: tuple(Allocation(**fields) for fields in allocations) for stage, allocations in document.items()}
 
 
@@ -195,18 +233,18 @@ class Proposal:
     """An algorithm's answer: a plan and why.
 
     ``latency`` is the predicted end-to-end latency (seconds) of the slowest path, queueing included; ``cost`` in
-    cores; ``served`` the load (pipeline requests/s) its replicas carry. ``why`` has ``binding`` (the constraint
-    that kept a better plan out) and ``runner_up`` (the best plan that was not taken); ``reason`` says in words why a
-    plan is degraded or was held back by damping. ``objective``, more is better: the weighted sum, or with a constraint
-    the accuracy that is maximised, or minus the cost that is minimised. ``gap``: how far it may be from the best one,
-    relative to it, where the solver ran out of time.
+    cores, see ``cost_of``; ``served`` the load (pipeline requests/s) its replicas carry. ``why`` has ``binding`` (the
+    constraint that kept a better plan out) and ``runner_up`` (the best plan that was not taken); ``reason`` says in
+    words why a plan is degraded or was held back by damping. ``objective``, more is better: the weighted sum, or with
+    a constraint the accuracy that is maximised, or minus the cost that is minimised. ``gap``: how far it may be from
+    the best one, relative to it, where the solver ran out of time.
     """
 
     plan: Plan
     status: Status
     objective: float
     accuracy: float
-    cost: int
+    cost: float
     latency: float
     served: float
     solver: str

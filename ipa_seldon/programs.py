@@ -5,10 +5,11 @@ load, requests with a deadline each, and an integer program.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,21 +37,36 @@ class AccuracyMeasure(StrEnum):
 class MultipleChoice:
     """Pick one option of every stage: maximise ``alpha * A - sum(penalty)`` subject to every path's latency <= slo.
 
-    Stage t has k_t options; ``accuracy[t]``, ``penalty[t]``, ``latency[t]`` (seconds, queueing included) and
-    ``cores[t]`` (replicas * cores of one replica) are float64 arrays of shape (k_t,). ``measure`` is PRODUCT or SUM
-    (AVERAGE arrives here as SUM with alpha divided by the number of stages, RANK as PRODUCT of ranks).
-    ``paths`` holds stage indices of every root-to-leaf path; ``budget`` bounds the total of ``cores`` (None: no bound).
+    Stage t has k_t options; ``accuracy[t]``, ``penalty[t]`` and ``latency[t]`` (seconds, queueing included) are float64
+    arrays of shape (k_t,), ``used[t]``, of shape (r, k_t), is what they take of each of r resources, all replicas
+    together: first of the cost, in cores. ``measure`` is PRODUCT or SUM (AVERAGE arrives here as SUM with alpha divided
+    by the number of stages, RANK as PRODUCT of ranks). ``paths`` holds stage indices of every root-to-leaf path;
+    ``budgets`` bound the total of each resource (infinity: no bound).
     """
 
     accuracy: tuple[Floats, ...]
     penalty: tuple[Floats, ...]
     latency: tuple[Floats, ...]
-    cores: tuple[Floats, ...]
+    used: tuple[Floats, ...]
     paths: tuple[tuple[int, ...], ...]
     slo: float
     alpha: float
     measure: AccuracyMeasure
-    budget: float | None = None
+    budgets: tuple[float, ...] = (inf,)
+
+    @property
+    def cost(self) -> tuple[Floats, ...]:
+        """What the options of every stage cost, in cores: arrays of shape (k_t,)."""
+        return tuple(used[0] for used in self.used)
+
+    @property
+    def bounded(self) -> list[int]:
+        """The resources that have a bound."""
+        return [resource for resource, most in enumerate(self.budgets) if isfinite(most)]
+
+    def within(self, cost: float) -> MultipleChoice:
+        """The same problem for so much ``cost`` at most, in cores."""
+        return replace(self, budgets=(cost, *self.budgets[1:]))
 
     @property
     def is_chain(self) -> bool:
@@ -64,12 +80,12 @@ class MultipleChoice:
         return self.alpha * combined - sum(float(p[k]) for p, k in zip(self.penalty, choice, strict=True))
 
     def feasible(self, choice: Sequence[int], tolerance: float = 1e-9) -> bool:
-        """Whether ``choice`` meets the SLO on every path, and the budget."""
+        """Whether ``choice`` meets the SLO on every path, and the budgets."""
         for path in self.paths:
             if sum(float(self.latency[t][choice[t]]) for t in path) > self.slo + tolerance:
                 return False
-        used = sum(float(c[k]) for c, k in zip(self.cores, choice, strict=True))
-        return self.budget is None or used <= self.budget + tolerance
+        used = sum(used[:, k] for used, k in zip(self.used, choice, strict=True))
+        return bool(np.all(used <= np.array(self.budgets) + tolerance))
 
 
 Picks = NDArray[np.intp]

@@ -3,6 +3,10 @@
 A stage's capacity never falls below that of the lesser of the two plans: replicas and cores come before a variant that
 serves less with each of them, and go only once what is left runs the new one, and requests have moved there. No pod is
 told to use more cores than its node has granted it.
+
+No pod gets or loses a GPU: where a stage is to have others, its template changes, and Kubernetes replaces the pods, of
+which there is one more than asked for meanwhile. The old ones serve on by their own entry of the plan document. More
+pods are asked for before a new one can have started, fewer once as many new ones serve: some may find no GPU before.
 """
 
 from __future__ import annotations
@@ -11,16 +15,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ipa_seldon.pipeline import Pipeline, Stage
-from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import NO_LIMIT, PodCores, PodPlan, pod_plans, set_plans
+from ipa_seldon.plan import Allocation, Plan, counted
+from ipa_seldon.specs.desired import NO_LIMIT, PodCores, PodPlan, entry_name, pod_plans, set_plans
 from ipa_seldon.specs.observed import Trouble
-from ipa_seldon.specs.traffic import percentages
+from ipa_seldon.specs.traffic import Size, percentages
 
 
 @dataclass(frozen=True)
 class Pod:
     """One pod: whether it takes requests, the cores ``asked`` for and ``granted`` (None: its node says nothing, which
-    is so before it runs and where pods cannot be resized), and what it serves (None: not known).
+    is so before it runs and where pods cannot be resized), its ``gpus``, and what it serves (None: not known).
 
     ``trouble`` is what keeps its cores from changing, where something does.
     """
@@ -31,6 +35,7 @@ class Pod:
     serves: PodPlan | None = None
     trouble: Trouble | None = None
     granted: int | None = None
+    gpus: int = 0
 
     @property
     def cores(self) -> int:
@@ -40,8 +45,8 @@ class Pod:
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage on the cluster: the ``replicas`` asked for, the pods there are, what they are told, and what they are
-    told of their ``cores``; ``start`` is with how many a new pod begins (0: no limit).
+    """One stage on the cluster: the ``replicas`` asked for, the pods there are, what new ones are told, and what they
+    are told of their ``cores``; ``start`` is with how many they begin (0: no limit), ``gpus`` the GPUs that they have.
     """
 
     replicas: int
@@ -49,15 +54,16 @@ class StageState:
     told: PodPlan | None
     cores: PodCores = NO_LIMIT
     start: int = 0
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """The writes that are safe now: stage -> replicas, stage -> what its pods are told to serve, pod -> cores, stage ->
-    what pods are told that they have of them (``granted``).
-    ``waiting`` has a reason for each stage that is not as planned; none: the plan runs.
+    """The writes that are safe now: stage -> replicas, entry of the plan document -> what its pods are told to serve,
+    pod -> cores, entry -> what pods are told that they have of them (``granted``), stage -> what its pods are replaced
+    by. ``waiting`` has a reason for each stage that is not as planned; none: the plan runs.
 
-    For a set of variants all of it is by variant, and there are predictors to be ``added`` (with the cores of their
+    For a set of variants all of it is by variant, and there are predictors to be ``added`` (with the size of their
     pods), the ``traffic`` in per cent that each is to get, and those to be ``removed``.
     """
 
@@ -65,10 +71,11 @@ class Step:
     told: dict[str, PodPlan] = field(default_factory=dict)
     cores: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
-    added: dict[str, int] = field(default_factory=dict)
+    added: dict[str, Size] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     granted: dict[str, PodCores] = field(default_factory=dict)
+    replaced: dict[str, Size] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -81,8 +88,16 @@ def next_step(pipeline: Pipeline, plan: Plan, states: Mapping[str, StageState]) 
     step = Step()
     for name, task in pod_plans(pipeline, plan).items():
         (allocation,) = plan[name]
-        if _grow(name, _Change(pipeline.stage(name), allocation, task, states[name]), step):
-            _shrink(name, allocation, states[name], step)
+        state = states[name]
+        new = tuple(pod for pod in state.pods if pod.gpus == allocation.gpus)
+        change = _Change(pipeline.stage(name), allocation, task, state)
+        if state.gpus != allocation.gpus:
+            _replace(name, change, step)
+        elif _grow(name, replace(change, state=replace(state, pods=new)), step):
+            if len(new) < len(state.pods):
+                _give_way(name, change, len(state.pods) - len(new), step)
+            else:
+                _shrink(name, allocation, state, step)
     return step
 
 
@@ -116,9 +131,8 @@ def next_set_step(pipeline: Pipeline, plan: Plan, states: Mapping[str, StageStat
     }
     for name in wanted.keys() - changes.keys():
         if name not in states:
-            step.added[name] = wanted[name].cores
-            step.told[name] = tasks[name]
-            step.granted[name] = PodCores(wanted[name].cores)
+            step.added[name] = Size(wanted[name].cores, wanted[name].gpus)
+            _tell(name, wanted[name], tasks[name], step)
         step.waiting[name] = "its predictor has no pods yet"
     target = dict.fromkeys(states, 0) | percentages({name: a.share for name, a in wanted.items()})
     if dispatch.traffic != target:
@@ -159,6 +173,31 @@ class _Change:
     state: StageState
 
 
+def _tell(name: str, wanted: Allocation, task: PodPlan, step: Step) -> None:
+    """Tell new pods, which have all their cores from the beginning, what they serve."""
+    entry = entry_name(name, wanted.gpus)
+    step.told[entry] = task
+    step.granted[entry] = PodCores(wanted.cores)
+
+
+def _replace(name: str, change: _Change, step: Step) -> None:
+    """Have pods replaced by ones with other GPUs, which read another entry."""
+    wanted, state = change.wanted, change.state
+    step.replaced[name] = Size(wanted.cores, wanted.gpus)
+    step.waiting[name] = f"its pods are replaced by ones with {counted(wanted.gpus, 'GPU')}"
+    # Where some of them are still there from before, what those serve changes once there are enough of them.
+    if all(pod.gpus != wanted.gpus for pod in state.pods):
+        _tell(name, wanted, change.task, step)
+
+
+def _give_way(name: str, change: _Change, old: int, step: Step) -> None:
+    """Enough pods serve with the GPUs that they are to have: the old ones go."""
+    wanted, state = change.wanted, change.state
+    if state.replicas > wanted.replicas:
+        step.replicas[name] = wanted.replicas
+    step.waiting[name] = f"{old} pods with other GPUs than {wanted.gpus} go"
+
+
 def _grow(name: str, change: _Change, step: Step) -> bool:
     """Take what must come before anything goes; whether all of it is there, and serves."""
     wanted, task, state = change.wanted, change.task, change.state
@@ -177,8 +216,8 @@ def _grow(name: str, change: _Change, step: Step) -> bool:
         step.waiting[name] = _shortage(wanted, state, ready)
         return False
     if state.told != task:
-        step.told[name] = task
-        step.granted[name] = _granted(state)
+        step.told[entry_name(name, task.gpus)] = task
+        step.granted[entry_name(name, task.gpus)] = _granted(state)
         step.waiting[name] = f"{len(state.pods)} pods are told to serve {task.variant}"
         return False
     serving = [pod for pod in ready if pod.serves == task]
@@ -202,7 +241,7 @@ def _limit(name: str, change: _Change, step: Step) -> None:
     told, before, now = change.state.told, change.state.cores, _granted(change.state)
     names = ["", *(pod.name for pod in change.state.pods)]
     if told is not None and any(before.limited(told, pod) != now.limited(told, pod) for pod in names):
-        step.granted[name] = now
+        step.granted[entry_name(name, change.task.gpus)] = now
 
 
 def _granted(state: StageState) -> PodCores:

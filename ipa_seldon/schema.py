@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ipa_seldon import __version__
 from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
-from ipa_seldon.plan import Plan
+from ipa_seldon.plan import Plan, allocated_cores, allocated_gpus
 from ipa_seldon.prometheus.access import has_password
 from ipa_seldon.queueing import Queueing
 from ipa_seldon.schema_decisions import (
@@ -62,6 +62,21 @@ class VariantSpec(Document):
     """Its number in the stage's directory of the Triton model repository."""
     load_time: Delay | None = None
     """From being asked for to serving; null: as the capacities have it, else 0."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """What its model runs on. On either its profile's cores are those of the processor: a replica has both."""
+    gpus: Count | None = None
+    """Of a replica, with ``device: gpu``; null: 1."""
+
+    @model_validator(mode="after")
+    def _only_on_gpus(self) -> Self:
+        if self.gpus is not None and self.device == "cpu":
+            raise ValueError(f"gpus: {self.gpus}: accepted: only with device: gpu")
+        return self
+
+    @property
+    def held_gpus(self) -> int:
+        """GPUs that a replica holds."""
+        return 0 if self.device == "cpu" else self.gpus or 1
 
 
 class StageSpec(Document):
@@ -75,8 +90,6 @@ class StageSpec(Document):
     """The stage's part of the SLO, for base allocations; null: five times the mean over variants of the latency at
     batch 1.
     """
-    gpus: Weight = 0.0
-    """What each replica holds beside its cores, whatever the plan; they count in the cost per hour alone."""
     variants: Annotated[dict[Name, VariantSpec], Field(min_length=1)]
     """By name."""
 
@@ -139,6 +152,8 @@ class SeldonSpec(Document):
     """Of one Triton."""
     shared_memory: Quantity = "512Mi"
     """Of one Triton, for its Python back end."""
+    gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = "nvidia.com/gpu"
+    """By which pods ask for GPUs: a part of one has a name of its own, such as nvidia.com/mig-1g.10gb."""
     mode: Mode = "active"
     """Whether plans are applied, only recommended, or not made."""
     edits: Literal["adopt", "pause"] = "adopt"
@@ -178,14 +193,14 @@ class SeldonSpec(Document):
 
 
 class PricesSpec(Document):
-    """What a core and a GPU cost per hour, in any one currency, by OpenCost's names for a node's prices. Nothing is
-    decided by them: they are what the cost per hour in the metrics is made of.
+    """What a core and a GPU cost per hour, in any one currency, by OpenCost's names for a node's prices. The cost per
+    hour in the metrics is made of them, and what a GPU costs in cores, unless ``objective.gpu_cores`` says that.
     """
 
     cpu_hourly_cost: Weight
     """Of a core."""
-    gpu_hourly_cost: Weight = 0.0
-    """Of a GPU."""
+    gpu_hourly_cost: Weight | None = None
+    """Of a GPU; needed where a variant runs on GPUs."""
 
 
 class PipelineSpec(Document):
@@ -224,7 +239,7 @@ class PipelineSpec(Document):
     sponge: SpongeSpec = SpongeSpec()
     """For ``algorithm: sponge``."""
     prices: PricesSpec | None = None
-    """What the cost per hour in the metrics is made of."""
+    """What cores and GPUs cost per hour."""
     graph: GraphNode
     """The first stage, and what follows it."""
     stages: dict[Name, StageSpec]
@@ -242,11 +257,18 @@ class PipelineSpec(Document):
         """What ``plan`` costs per hour, in the currency of the prices; None without any."""
         if self.prices is None:
             return None
-        return sum(
-            one.replicas * (one.cores * self.prices.cpu_hourly_cost + stage.gpus * self.prices.gpu_hourly_cost)
-            for name, stage in self.stages.items()
-            for one in plan.get(name, ())
-        )
+        gpus = allocated_gpus(plan) * (self.prices.gpu_hourly_cost or 0.0)
+        return allocated_cores(plan) * self.prices.cpu_hourly_cost + gpus
+
+    @property
+    def gpu_cores(self) -> float:
+        """How many cores a GPU costs as much as; 0 where no variant holds one and nothing says."""
+        prices = self.prices
+        if self.objective.gpu_cores is not None:
+            return self.objective.gpu_cores
+        if prices is None or prices.gpu_hourly_cost is None or not prices.cpu_hourly_cost:
+            return 0.0
+        return prices.gpu_hourly_cost / prices.cpu_hourly_cost
 
     @model_validator(mode="after")
     def _graph_matches_stages(self) -> Self:
@@ -259,6 +281,19 @@ class PipelineSpec(Document):
             raise ValueError(f"seldon.predictor: None: accepted: a name; stages are: {', '.join(sorted(nodes))}")
         if self.seldon is not None and self.seldon.predictor is None and self.seldon.resize_fallback == "replica":
             raise ValueError("seldon.resize_fallback: 'replica': accepted: revert, where predictor is null")
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_have_a_price(self) -> Self:
+        variants = ((f"{s}.variants.{v}", of) for s, stage in self.stages.items() for v, of in stage.variants.items())
+        held = [place for place, variant in variants if variant.held_gpus]
+        if not held:
+            return self
+        if self.prices is not None and self.prices.gpu_hourly_cost is None:
+            raise ValueError(f"prices.gpu_hourly_cost: missing; stages.{held[0]} runs on GPUs")
+        if self.objective.gpu_cores is None and not (self.prices and self.prices.cpu_hourly_cost):
+            accepted = "the cores that a GPU costs as much as, or the prices of both"
+            raise ValueError(f"objective.gpu_cores: missing; stages.{held[0]} runs on GPUs; accepted: {accepted}")
         return self
 
     @model_validator(mode="after")

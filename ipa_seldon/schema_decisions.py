@@ -22,9 +22,9 @@ from ipa_seldon.programs import AccuracyMeasure
 
 
 class ObjectiveSpec(Document):
-    """The weighted sum alpha * accuracy - beta * cores - delta * sum of batch sizes is maximised, IPA's objective. Or,
-    instead of alpha and beta, a constraint: ``maximise`` or ``minimise`` with its limit; there delta and switching only
-    decide among plans equal in both.
+    """The weighted sum alpha * accuracy - beta * cost - delta * sum of batch sizes is maximised, IPA's objective. The
+    cost is in cores: cores + gpu_cores * GPUs. Or, instead of alpha and beta, a constraint: ``maximise`` or
+    ``minimise`` with its limit; there delta and switching only decide among plans equal in both.
     """
 
     accuracy: AccuracyMeasure = AccuracyMeasure.PRODUCT
@@ -33,14 +33,18 @@ class ObjectiveSpec(Document):
     """Weight of the accuracy."""
     beta: Weight = 1.0
     """Weight of a core."""
+    gpu_cores: Weight | None = None
+    """How many cores a GPU costs as much as; null: by ``prices``, gpu_hourly_cost / cpu_hourly_cost. Where a variant
+    runs on GPUs, one of both is needed.
+    """
     delta: Weight = 1e-6
     """Weight of a request of batch size."""
     switching: Weight = 0.0
-    """Weight of every second that a core of replicas which do not run yet takes to start."""
+    """Weight of every second that a core, or a GPU as by the cost, of replicas which do not run yet takes to start."""
     maximise: Literal["accuracy"] | None = None
     """With ``cost_at_most``: the most accurate plan within it, of equals the cheapest."""
     cost_at_most: Count | None = None
-    """Cores."""
+    """Cores; a GPU counts as ``gpu_cores``."""
     minimise: Literal["cost"] | None = None
     """With ``accuracy_at_least``: the cheapest plan that reaches it, of equals the most accurate."""
     accuracy_at_least: Weight | None = None
@@ -157,6 +161,8 @@ class LimitsSpec(Document):
     """Most replicas of a stage."""
     cores: Count | None = None
     """Budget of cores of the whole pipeline; null: unlimited."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """Budget of GPUs of the whole pipeline; null: unlimited."""
 
 
 def parse_variants(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, is_switch
+from ipa_seldon.plan import Allocation, Decision, Outcome, Plan, counted, is_switch
 
 ABSENT = "–"
 
@@ -12,6 +12,7 @@ ABSENT = "–"
 LIMITS = {
     "slo": "limited by the SLO",
     "cores": "limited by the cores",
+    "gpus": "limited by the GPUs",
     "replicas": "limited by the replicas",
     "none": "no limit in the way",
 }
@@ -53,10 +54,11 @@ def share(ratio: float | None, digits: int = 3) -> str:
 
 
 def allocation_words(allocation: Allocation) -> str:
-    """``v6@256x96 ×2 b4``, with the cores of a replica and the share of the load where they are not one."""
+    """``v6@256x96 ×2 b4``, with a replica's cores and the share of the load where they are not one, and its GPUs."""
     cores = "" if allocation.cores == 1 else f" {allocation.cores} cores"
+    gpus = f" {counted(allocation.gpus, 'GPU')}" if allocation.gpus else ""
     part = "" if allocation.share == 1 else f" ({share(allocation.share)})"
-    return f"{allocation.variant} ×{allocation.replicas} b{allocation.batch}{cores}{part}"
+    return f"{allocation.variant} ×{allocation.replicas} b{allocation.batch}{cores}{gpus}{part}"
 
 
 def stage_words(allocations: Sequence[Allocation]) -> str:

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from ipa_seldon.experiments.decision_times import random_variant
-from ipa_seldon.pipeline import Pipeline, Stage
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.profiles import Capacity
 
 TOY_PIPELINE = """
@@ -52,6 +52,35 @@ def random_pipeline(seed: int, stages: int | None = None, chain: bool | None = N
         slo=float(rng.uniform(0.05, 1.2)) * count**0.5,
         max_batch=4,
         cores=int(rng.integers(2 * count, 12 * count)) if rng.random() < 0.4 else None,
+    )
+
+
+def with_gpus(pipeline: Pipeline, seed: int, least: int = 0) -> Pipeline:
+    """The pipeline on a cluster with GPUs, mostly a few, but at least ``least`` for each stage: two of three variants
+    have a twin that holds one or two, serves some times as fast and is as accurate. A GPU costs some cores.
+    """
+    rng = np.random.default_rng((seed, 1))
+    stages = tuple(
+        dataclasses.replace(
+            stage, variants=(*stage.variants, *(_twin(v, rng) for v in stage.variants if rng.random() < 2 / 3))
+        )
+        for stage in pipeline.stages
+    )
+    fewest, most = least * len(stages), (least + 2) * len(stages)
+    gpus = int(rng.integers(fewest, most + 1)) if rng.random() < 0.8 else None
+    return dataclasses.replace(pipeline, stages=stages, gpus=gpus, gpu_cores=float(rng.choice([0.0, 1.5, 4.0, 7.3])))
+
+
+def _twin(variant: Variant, rng: np.random.Generator) -> Variant:
+    faster = float(rng.uniform(1.5, 6))
+    return dataclasses.replace(
+        variant,
+        name=f"{variant.name}-gpu",
+        version=variant.version + 10,
+        latency=lambda cores, batch: variant.latency(cores, batch) / faster,
+        throughput=lambda cores, batch: variant.throughput(cores, batch) * faster,
+        points={at: seconds / faster for at, seconds in variant.points.items()},
+        gpus=int(rng.integers(1, 3)),
     )
 
 

@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "spec.forecaster.window": (0.5, "whole seconds"),
     "spec.limits.cores": (1, "at least 2"),
     "spec.limits.replica": (3, "batch, replicas, cores"),
-    "spec.stages.crop.treshold": (4, "threshold, rate, slo, gpus, variants"),
+    "spec.stages.crop.treshold": (4, "threshold, rate, slo, variants"),
     "spec.stages.crop.variants.yolov5s.version": (1, "a version of its own", "spec.stages.crop.variants"),
     "spec.stages.crop.variants.yolov5m": ({"accuracy": 0.6, "version": 3}, "no row"),
     "spec.graph": ({"name": "crop"}, "classification", "spec.stages"),
@@ -172,6 +172,58 @@ def test_bad_input_is_one_line_with_exit_code_2(tmp_path: Path, key: str) -> Non
     assert accepted in message
     if key != "spec.profile":
         assert f": {named}" in message
+
+
+ON_A_GPU = {"accuracy": 0.568, "version": 2, "device": "gpu"}
+PRICES = {"cpu_hourly_cost": 0.05, "gpu_hourly_cost": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("variant", "spec", "gpus", "gpu_cores"),
+    [
+        (ON_A_GPU, {"prices": PRICES}, 1, 12.0),
+        ({**ON_A_GPU, "gpus": 2}, {"objective": {"gpu_cores": 8}}, 2, 8.0),
+        (ON_A_GPU, {"prices": PRICES, "objective": {"gpu_cores": 0}}, 1, 0.0),
+        ({**ON_A_GPU, "device": "cpu"}, {}, 0, 0.0),
+    ],
+)
+def test_what_a_gpu_costs(
+    tmp_path: Path, variant: dict[str, Any], spec: dict[str, Any], gpus: int, gpu_cores: float
+) -> None:
+    """In cores: by the prices of both, or as the objective says, which goes before; a replica has one where the file
+    does not say how many. The limit of a pipeline is its own.
+    """
+    content = changed("spec.stages.crop.variants.yolov5s", variant)
+    content["spec"] |= spec
+    content["spec"]["limits"]["gpus"] = 3
+    pipeline = read_config(write(tmp_path, content)).pipeline
+    assert [variant.gpus for variant in pipeline.stages[0].variants] == [0, gpus]
+    assert pipeline.gpus == 3
+    assert pipeline.gpu_cores == pytest.approx(gpu_cores)
+
+
+@pytest.mark.parametrize(
+    ("variant", "spec", "words"),
+    [
+        ({**ON_A_GPU, "device": "tpu"}, {}, "variants.yolov5s.device: 'tpu': accepted: 'cpu' or 'gpu'"),
+        ({**ON_A_GPU, "gpus": 0.5}, {}, "variants.yolov5s.gpus: 0.5: accepted: a valid integer"),
+        ({**ON_A_GPU, "device": "cpu", "gpus": 1}, {}, "variants.yolov5s.gpus: 1: accepted: only with device: gpu"),
+        (ON_A_GPU, {}, "spec.objective.gpu_cores: missing; stages.crop.variants.yolov5s runs on GPUs; accepted: the"),
+        (ON_A_GPU, {"prices": {"cpu_hourly_cost": 1}}, "spec.prices.gpu_hourly_cost: missing; stages.crop.variants."),
+        (ON_A_GPU, {"prices": {**PRICES, "cpu_hourly_cost": 0}}, "spec.objective.gpu_cores: missing; stages.crop."),
+        (ON_A_GPU, {"prices": PRICES, "limits": {"gpus": -1}}, "spec.limits.gpus: -1: accepted: greater than or"),
+    ],
+)
+def test_gpus_that_cannot_be_planned_with(
+    tmp_path: Path, variant: dict[str, Any], spec: dict[str, Any], words: str
+) -> None:
+    """A part of one, one without a price in cores, or one for a variant on processors: one line names the key."""
+    content = changed("spec.stages.crop.variants.yolov5s", variant)
+    content["spec"] |= spec
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, content))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -508,12 +560,11 @@ def test_the_schema_accepts_the_documented_file_keys() -> None:
 def test_what_a_plan_costs_per_hour(tmp_path: Path) -> None:
     """Cores of all replicas at their price, GPUs of all replicas at theirs; no prices, no cost."""
     plan = {
-        "crop": (Allocation("yolov5n", replicas=3, cores=2, batch=1), Allocation("yolov5s", 1, 4, 1)),
+        "crop": (Allocation("yolov5n", replicas=3, cores=2, batch=1, gpus=2), Allocation("yolov5s", 1, 4, 1)),
         "classification": (Allocation("resnet18", replicas=2, cores=1, batch=8),),
     }
     content = changed("spec.prices", {"cpu_hourly_cost": 0.04, "gpu_hourly_cost": 0.9})
-    content["spec"]["stages"]["crop"]["gpus"] = 0.5
-    assert read_config(write(tmp_path, content)).spec.hourly_cost(plan) == pytest.approx(12 * 0.04 + 4 * 0.5 * 0.9)
+    assert read_config(write(tmp_path, content)).spec.hourly_cost(plan) == pytest.approx(12 * 0.04 + 6 * 0.9)
     assert read_config(write(tmp_path, document())).spec.hourly_cost(plan) is None
 
 

@@ -10,11 +10,11 @@ import pytest
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Allocation, Plan
 from ipa_seldon.rollout import Dispatch, Pod, StageState, Step, carries, next_set_step, next_step
-from ipa_seldon.specs.desired import PodCores, PodPlan
+from ipa_seldon.specs.desired import NO_LIMIT, PodCores, PodPlan, gpus_of
 from ipa_seldon.specs.observed import Trouble
-from ipa_seldon.specs.traffic import percentages
+from ipa_seldon.specs.traffic import Size, percentages
 
-SECONDS = {"light": 0.01, "medium": 0.02, "heavy": 0.05}
+SECONDS = {"light": 0.01, "medium": 0.02, "heavy": 0.05, "quick-1": 0.004, "quick-2": 0.002}
 """Of one request on one core."""
 START = 1
 """Cores that new pods begin with."""
@@ -33,7 +33,7 @@ def variant(name: str, version: int) -> Variant:
     )
 
 
-STAGE = Stage("detect", tuple(variant(name, index) for index, name in enumerate(SECONDS, 1)))
+STAGE = Stage("detect", tuple(variant(name, index) for index, name in enumerate(("light", "medium", "heavy"), 1)))
 PIPELINE = Pipeline("toy", (STAGE,), (), 1.0)
 
 
@@ -200,7 +200,7 @@ def test_capacity_never_falls_below_both_plans(seed: int) -> None:
     chance = random.Random(seed)
 
     def some() -> Allocation:
-        return Allocation(chance.choice(list(SECONDS)), chance.randint(1, 4), chance.choice((1, 2, 4)), 1)
+        return Allocation(chance.choice(STAGE.variants).name, chance.randint(1, 4), chance.choice((1, 2, 4)), 1)
 
     before, after = some(), some()
     state = running(before.variant, before.replicas, before.cores)
@@ -219,6 +219,112 @@ def test_capacity_never_falls_below_both_plans(seed: int) -> None:
     )
 
 
+ON_GPUS = replace(STAGE, variants=(*STAGE.variants, *(replace(variant(f"quick-{n}", 9 + n), gpus=n) for n in (1, 2))))
+"""A stage that also has variants that run on one GPU, and on two."""
+
+
+def alone(one: Allocation) -> PodPlan:
+    """What a pod of an allocation serves."""
+    version = ON_GPUS.variant(one.variant).version
+    return PodPlan(one.variant, version, one.cores, one.batch, 0.0, None, one.gpus)
+
+
+class Replacing:
+    """What Kubernetes does to the pods of a stage when their template changes: there is one more than are asked for,
+    and never fewer that are ready. Pods start late, by chance, and not without their GPUs, of which there are ``gpus``.
+    """
+
+    def __init__(self, before: Allocation, gpus: int, chance: random.Random) -> None:
+        self._gpus, self._chance = gpus, chance
+        self.told = {before.gpus: alone(before)}
+        self.cores = {before.gpus: PodCores(before.cores)}
+        self.size, self.replicas = Size(before.cores, before.gpus), before.replicas
+        made = (self._pod(number) for number in range(before.replicas))
+        self.pods = [replace(pod, ready=True, serves=self.told[before.gpus]) for pod in made]
+
+    def state(self) -> StageState:
+        """As the rollout sees it."""
+        cores, gpus = self.size
+        told, limits = self.told.get(gpus), self.cores.get(gpus, NO_LIMIT)
+        return StageState(self.replicas, tuple(self.pods), told, limits, cores, gpus)
+
+    def follow(self, made: Step) -> None:
+        """A moment later: writes take effect, pods start or do not yet, then some go and come."""
+        self.told |= {gpus_of(entry): task for entry, task in made.told.items()}
+        self.cores |= {gpus_of(entry): limits for entry, limits in made.granted.items()}
+        self.replicas = made.replicas.get("detect", self.replicas)
+        self.size = made.replaced.get("detect", self.size)
+        self.pods = [replace(pod, asked=made.cores.get(pod.name, pod.asked)) for pod in self.pods]
+        for place, pod in enumerate(self.pods):
+            self.pods[place] = self._followed(pod)
+        self._go()
+        new = sum(pod.gpus == self.size.gpus for pod in self.pods)
+        if new < self.replicas and len(self.pods) <= self.replicas:
+            self.pods.append(self._pod(self._chance.random()))
+
+    def _followed(self, pod: Pod) -> Pod:
+        used = sum(other.gpus for other in self.pods if other.ready)
+        if self._chance.random() < 0.5 or not (pod.ready or used + pod.gpus <= self._gpus):
+            return pod
+        serves = self.cores[pod.gpus].limited(self.told[pod.gpus], pod.name)
+        return replace(pod, ready=True, granted=pod.asked, serves=serves)
+
+    def _go(self) -> None:
+        """Those that are not ready before others, and old ones before new ones."""
+        old = [pod for pod in self.pods if pod.gpus != self.size.gpus]
+        for pod in sorted(self.pods, key=lambda pod: (pod.ready, pod not in old)):
+            surplus = len(self.pods) > self.replicas + bool(old)
+            replaced = pod in old and sum(other.ready for other in self.pods) - pod.ready >= self.replicas
+            if surplus or replaced:
+                self.pods.remove(pod)
+
+    def _pod(self, number: float) -> Pod:
+        return Pod(f"pod-{number}", False, self.size.cores, granted=self.size.cores, gpus=self.size.gpus)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_pods_with_other_gpus_take_the_place_of_those_without_a_dip(seed: int) -> None:
+    """Between variants on no, one and two GPUs, on a cluster with no more of them than the plans need: it arrives, and
+    at every moment serves at least the lesser of what the two plans do.
+    """
+    chance = random.Random(seed)
+    before, after = _some(chance), _some(chance)
+    held = [one.gpus * one.replicas for one in (before, after)]
+    # A pod that takes two cannot take the one of a pod that is still there.
+    cluster = Replacing(before, sum(held) if before.gpus != after.gpus else max(held), chance)
+    least = min(a.replicas * a.cores / SECONDS[a.variant] for a in (before, after))
+    _arrive(cluster, after, least)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_plan_may_change_while_pods_are_replaced(seed: int) -> None:
+    """Whatever was under way: the last plan arrives, and something serves all the time."""
+    chance = random.Random(seed)
+    cluster = Replacing(_some(chance), 100, chance)
+    for _ in range(3):
+        _arrive(cluster, _some(chance), 1e-6, chance.randint(0, 6))
+    _arrive(cluster, _some(chance), 1e-6)
+
+
+def _some(chance: random.Random) -> Allocation:
+    one = chance.choice(ON_GPUS.variants)
+    return Allocation(one.name, chance.randint(1, 4), chance.choice((1, 2, 4)), 1, gpus=one.gpus)
+
+
+def _arrive(cluster: Replacing, after: Allocation, least: float, steps: int | None = None) -> None:
+    """Follow the steps to a plan, or only so many of them, with a capacity of at least ``least``."""
+    for _ in range(300 if steps is None else steps):
+        made = next_step(replace(PIPELINE, stages=(ON_GPUS,)), {"detect": (after,)}, {"detect": cluster.state()})
+        if made.done:
+            break
+        cluster.follow(made)
+        assert capacity(cluster.state()) >= least * (1 - 1e-9)
+    if steps is None:
+        assert made.done
+        assert len(cluster.pods) == after.replicas
+        assert {(pod.gpus, pod.serves) for pod in cluster.pods} == {(after.gpus, alone(after))}
+
+
 def test_what_a_plan_carries() -> None:
     """A plan carries a load up to the throughput of its narrowest stage."""
     assert carries(PIPELINE, plan("light", 2), 200.0)
@@ -228,7 +334,7 @@ def test_what_a_plan_carries() -> None:
 
 def some_set(chance: random.Random) -> dict[str, Allocation]:
     """One to three variants with shares that sum to 1."""
-    names = chance.sample(list(SECONDS), chance.randint(1, 3))
+    names = chance.sample([one.name for one in STAGE.variants], chance.randint(1, 3))
     parts = [chance.randint(1, 5) for _ in names]
     return {
         name: Allocation(name, chance.randint(1, 3), chance.choice((1, 2, 4)), 1, part / sum(parts))

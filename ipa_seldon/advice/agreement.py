@@ -17,7 +17,7 @@ from ipa_seldon.plan import (
     Plan,
     Proposal,
     Status,
-    allocated_cores,
+    cost_of,
     plan_to_json,
     plan_words,
     same_plan,
@@ -116,7 +116,7 @@ def _bill(found: Sequence[Moment], pipeline: Pipeline, of: Callable[[Moment], Pl
     accuracies = [(moment.seconds, _accuracy(pipeline, of(moment))) for moment in found]
     known = [(span, accuracy) for span, accuracy in accuracies if accuracy is not None]
     return {
-        "core_hours": sum(moment.seconds * allocated_cores(of(moment)) for moment in found) / 3600,
+        "core_hours": sum(moment.seconds * cost_of(pipeline, of(moment)) for moment in found) / 3600,
         "accuracy": sum(span * accuracy for span, accuracy in known) / seconds if known and seconds else None,
     }
 
@@ -187,7 +187,7 @@ def _why(moment: Moment, ran: Proposal | None, advice: Proposal | None) -> str:
         words.append(f"what ran carries {ran.served:.3g} within the SLO" if ran.served < moment.rate else ran.reason)
     cores, accuracy = advice.cost - ran.cost, advice.accuracy - ran.accuracy
     if cores:
-        words.append(f"{abs(cores)} cores {'more' if cores > 0 else 'fewer'}")
+        words.append(f"{abs(cores):g} cores {'more' if cores > 0 else 'fewer'}")
     if abs(accuracy) > 1e-9:
         words.append(f"accuracy {advice.accuracy:.4g} instead of {ran.accuracy:.4g}")
     return "; ".join(filter(None, (*words, moment.why)))

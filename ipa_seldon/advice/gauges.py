@@ -51,22 +51,28 @@ def moments_in(gauges: Gauges, span: Span) -> list[Moment]:
 
 
 def _plans(gauges: Gauges, metrics: Mapping[str, Metric], span: Span, step: int) -> dict[float, Plan]:
-    """By the time they were told; a variant of which not everything is known is left out."""
-    replicas, *others = (_told(gauges, metrics[field], span, step) for field in ("replicas", "cores", "batch", "share"))
+    """By the time they were told; a variant of which not everything is known is left out, but GPUs, of which older
+    adapters knew nothing.
+    """
+    replicas, gpus, *others = (
+        _told(gauges, metrics[field], span, step) for field in ("replicas", "gpus", "cores", "batch", "share")
+    )
     plans: dict[float, Plan] = {}
     for time, told in replicas.items():
         plan: dict[str, tuple[Allocation, ...]] = {}
         for at, count in sorted(told.items()):
             values = [other.get(time, {}).get(at) for other in others]
             if count > 0 and None not in values:
-                plan[at[0]] = (*plan.get(at[0], ()), _allocation(at[1], count, values))
+                held = gpus.get(time, {}).get(at, 0.0)
+                plan[at[0]] = (*plan.get(at[0], ()), _allocation(at[1], count, [*values, held]))
         plans[time] = plan
     return plans
 
 
 def _allocation(variant: str, replicas: float, values: list[float | None]) -> Allocation:
-    cores, batch, share = (value or 0.0 for value in values)  # the cores are those of all replicas
-    return Allocation(variant, round(replicas), round(cores / replicas), round(batch), share)
+    cores, batch, share, gpus = (value or 0.0 for value in values)  # cores and GPUs are those of all replicas
+    each = round(cores / replicas), round(batch), share, round(gpus / replicas)
+    return Allocation(variant, round(replicas), *each)
 
 
 def _told(gauges: Gauges, metric: Metric, span: Span, step: int) -> Told:

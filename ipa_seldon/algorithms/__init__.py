@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ipa_seldon.algorithms.goals import AccuracyAtLeast, CostAtMost
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.options import Weights
-from ipa_seldon.pipeline import Pipeline, Stage
+from ipa_seldon.pipeline import Pipeline, Stage, Variant
 from ipa_seldon.plan import Observation, Plan, Proposal
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
@@ -169,6 +169,15 @@ def terms(algorithm: Algorithm, plan: Plan, running: Plan) -> Mapping[str, float
     """What the worth of ``plan`` is made of, see Weighing; None where the algorithm is none."""
     tell: Callable[[Plan, Plan], Mapping[str, float] | None] | None = getattr(algorithm, "terms", None)
     return None if tell is None else tell(plan, running)
+
+
+def only_cores(stage: Stage, variants: Sequence[Variant]) -> None:
+    """ConfigError where some of the stage's ``variants`` hold GPUs, for algorithms that decide on cores alone."""
+    for variant in variants:
+        if variant.gpus:
+            raise ConfigError(
+                f"spec.stages.{stage.name}.variants.{variant.name}.device: 'gpu': accepted: cpu, for this algorithm"
+            )
 
 
 def only_stage(pipeline: Pipeline) -> Stage:

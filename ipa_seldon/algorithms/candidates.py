@@ -20,7 +20,7 @@ from ipa_seldon.programs import Floats
 class Demand:
     """What a plan must carry: ``rate`` pipeline requests/s, of ``offered`` that arrive. ``overload``: more arrives than
     any plan can carry within the SLO. A switch starts from what is ``running``. ``trades``: every trade of accuracy for
-    cores counts, whatever the weights.
+    cost counts, whatever the weights.
     """
 
     rate: float
@@ -45,29 +45,31 @@ ANY_PRICE = Price(0.0, inf)
 
 @dataclass(frozen=True)
 class Bounds:
-    """Seconds and cores that a stage takes at least, or may take at most."""
+    """Seconds, and of each resource how much, shape (r,), that a stage takes at least, or may take at most."""
 
-    latency: float = inf
-    cores: float = inf
+    latency: float
+    used: Floats
 
 
 class Columns(NamedTuple):
-    """Options of a stage, or parts of them, as arrays of shape (k,)."""
+    """Options of a stage, or parts of them, as arrays of shape (k,), ``used`` of shape (r, k): of each resource what
+    all replicas take.
+    """
 
     replicas: Floats
     accuracy: Floats
     penalty: Floats
     latency: Floats
-    cores: Floats
+    used: Floats
 
     def at(self, rows: NDArray[np.intp]) -> Columns:
         """Those rows."""
-        return Columns(*(values[rows] for values in self))
+        return Columns(*(values[..., rows] for values in self))
 
     @staticmethod
     def joined(every: Sequence[Columns]) -> Columns:
         """One below the other."""
-        return Columns(*(np.concatenate(values) for values in zip(*every, strict=True)))
+        return Columns(*(np.concatenate(values, axis=-1) for values in zip(*every, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -111,17 +113,14 @@ class OneVariant:
     @property
     def least(self) -> Bounds:
         """The least of all rows."""
-        if not self._is_allowed.any():
-            return Bounds()
-        allowed = self._is_allowed
-        return Bounds(float(self._columns.latency[allowed].min()), float(self._columns.cores[allowed].min()))
+        allowed = self._columns.at(np.flatnonzero(self._is_allowed))
+        return Bounds(float(allowed.latency.min(initial=inf)), allowed.used.min(axis=1, initial=inf))
 
     def within(self, most: Bounds) -> Offers:
         """Undominated rows."""
         rows = np.flatnonzero(self._is_allowed & fits(self._columns, most))
         some = self._columns.at(rows)
-        cores = [some.cores] if self._trades or isfinite(most.cores) else []
-        best = undominated([*cores, *worths(some, self._price), some.latency])
+        best = undominated([*compared(some, self._trades, most), *worths(some, self._price), some.latency])
         return Offers(some.at(best), lambda k: self._allocations(int(rows[best[k]])))
 
     def every(self) -> Offers:
@@ -135,9 +134,9 @@ class OneVariant:
 def columns(options: StageOptions, demand: Demand, share: float = 1.0) -> Columns:
     """The options of a stage for that share of its load, with what they add to the stage's accuracy."""
     replicas = options.replicas(demand.rate * share)
-    cores = replicas * options.cores
+    used = replicas * options.used
     weights = demand.weights
-    penalty = weights.beta * cores + weights.delta * options.batch
+    penalty = weights.beta * used[0] + weights.delta * options.batch
     if weights.switching:
         running = demand.running.get(options.stage.name, ())
         penalty = penalty + weights.switching * options.starting(replicas, running)
@@ -147,14 +146,21 @@ def columns(options: StageOptions, demand: Demand, share: float = 1.0) -> Column
         accuracy=share * options.accuracy,
         penalty=penalty,
         latency=options.filling(offered) if demand.overload else options.delay(offered, replicas),
-        cores=cores,
+        used=used,
     )
 
 
 def fits(columns: Columns, most: Bounds) -> NDArray[np.bool_]:
     """Which of them take at most so much."""
-    fit: NDArray[np.bool_] = (columns.latency <= most.latency) & (columns.cores <= most.cores)
+    fit: NDArray[np.bool_] = (columns.latency <= most.latency) & (columns.used <= most.used[:, None]).all(axis=0)
     return fit
+
+
+def compared(columns: Columns, trades: bool, most: Bounds) -> list[Floats]:
+    """Of which resources one option must not take more than another to be as good: of those that have a bound, each
+    shape (k,), and of the cost where it is traded.
+    """
+    return [used for r, used in enumerate(columns.used) if isfinite(most.used[r]) or (trades and r == 0)]
 
 
 def worths(columns: Columns, price: Price) -> list[Floats]:

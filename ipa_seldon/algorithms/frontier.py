@@ -15,6 +15,7 @@ from ipa_seldon.plan import Proposal
 from ipa_seldon.programs import RESOLUTION, Floats, MultipleChoice
 from ipa_seldon.solvers import Solver
 
+_STEP = 1e-3  # cores by which costs differ that are not whole
 _SCALE = 1e3  # lifts what decides among equals above the solvers' tolerances of 1e-9
 
 
@@ -50,11 +51,12 @@ def ratios(points: Sequence[tuple[float, float]]) -> list[tuple[float, float] | 
 def frontier(problem: MultipleChoice, solver: Solver) -> Iterator[tuple[int, ...]]:
     """Every undominated pair of accuracy and cost within the budget as one choice, the dearest first.
 
-    Exact: what is most accurate within some cores is followed by what is most accurate within fewer than it uses.
+    Exact: what is most accurate at some cost is followed by what is most accurate at less than it costs.
     """
-    choice = most_accurate(problem, solver, problem.budget)
+    step = least_step(problem)
+    choice = most_accurate(problem, solver, problem.budgets[0])
     while choice is not None:
-        cheaper = most_accurate(problem, solver, cores_of(problem, choice) - 1)
+        cheaper = most_accurate(problem, solver, cost_of(problem, choice) - step)
         if cheaper is None or accuracy_of(problem, cheaper) < accuracy_of(problem, choice) - RESOLUTION:
             yield settled(problem, solver, choice)
         choice = cheaper
@@ -64,20 +66,22 @@ def cheapest(problem: MultipleChoice, solver: Solver, accuracy: float) -> tuple[
     """The cheapest choice of at least ``accuracy``, of those the most accurate; the most accurate of all where none
     reaches it; None when the problem is infeasible.
 
-    Exact: the highest accuracy within a budget grows with the budget, so bisection over whole cores finds the least.
+    Exact: the highest accuracy within a budget grows with the budget, so bisection over the steps of cost finds the
+    least.
     """
-    best = most_accurate(problem, solver, problem.budget)
+    best = most_accurate(problem, solver, problem.budgets[0])
     if best is None:
         return None
     if reaches(accuracy_of(problem, best), accuracy):
-        too_few, enough = 0, cores_of(problem, best)
-        while enough - too_few > 1:
-            middle = (too_few + enough) // 2
-            choice = most_accurate(problem, solver, middle)
+        step = least_step(problem)
+        too_little, enough = 0, round(cost_of(problem, best) / step)
+        while enough - too_little > 1:
+            middle = (too_little + enough) // 2
+            choice = most_accurate(problem, solver, middle * step)
             if choice is not None and reaches(accuracy_of(problem, choice), accuracy):
-                best, enough = choice, cores_of(problem, choice)
+                best, enough = choice, round(cost_of(problem, choice) / step)
             else:
-                too_few = middle
+                too_little = middle
     return settled(problem, solver, best)
 
 
@@ -86,14 +90,14 @@ def reaches(accuracy: float, least: float) -> bool:
     return accuracy >= least - RESOLUTION
 
 
-def most_accurate(problem: MultipleChoice, solver: Solver, budget: float | None) -> tuple[int, ...] | None:
-    """The most accurate choice within ``budget`` cores, the cheapest among equals; None when there is none."""
-    return solver.choose(accuracy_first(replace(problem, budget=budget), problem.cores)).choice
+def most_accurate(problem: MultipleChoice, solver: Solver, cost: float) -> tuple[int, ...] | None:
+    """The most accurate choice at ``cost`` at most, the cheapest among equals; None when there is none."""
+    return solver.choose(accuracy_first(problem.within(cost), problem.cost)).choice
 
 
 def settled(problem: MultipleChoice, solver: Solver, choice: tuple[int, ...]) -> tuple[int, ...]:
     """Of all choices as accurate and as cheap as an undominated ``choice``, the one of the least penalty."""
-    within = replace(problem, budget=cores_of(problem, choice))
+    within = problem.within(cost_of(problem, choice))
     return solver.choose(accuracy_first(within, problem.penalty)).choice or choice
 
 
@@ -112,6 +116,13 @@ def accuracy_of(problem: MultipleChoice, choice: Sequence[int]) -> float:
     return problem.objective(choice) + sum(float(p[k]) for p, k in zip(problem.penalty, choice, strict=True))
 
 
-def cores_of(problem: MultipleChoice, choice: Sequence[int]) -> int:
-    """The cores a choice uses."""
-    return round(sum(float(cores[k]) for cores, k in zip(problem.cores, choice, strict=True)))
+def cost_of(problem: MultipleChoice, choice: Sequence[int]) -> float:
+    """What a choice costs, in cores."""
+    return sum(float(cost[k]) for cost, k in zip(problem.cost, choice, strict=True))
+
+
+def least_step(problem: MultipleChoice) -> float:
+    """By how much two costs differ at least, in cores: those of whole cores by one. Where a GPU costs a broken number
+    of them, closer ones count as equal.
+    """
+    return 1.0 if all((cost % 1 == 0).all() for cost in problem.cost) else _STEP

@@ -12,7 +12,6 @@ from typing import ClassVar, Protocol
 
 from ipa_seldon.algorithms.frontier import accuracy_first, cheapest, frontier
 from ipa_seldon.options import Weights
-from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.programs import MultipleChoice
 from ipa_seldon.solvers import Solver
 
@@ -21,18 +20,19 @@ _ACCURACY = 1e-3  # cores that a unit of accuracy is worth where it only decides
 
 class Goal(Protocol):
     """``trades``: the problem is solved under other budgets than its own, so that no option may be left out for one
-    that takes more cores.
+    that costs more.
     """
 
     trades: ClassVar[bool]
 
     @property
-    def floor(self) -> float:
-        """The least accuracy of a plan that keeps its promises."""
+    def most_cost(self) -> float:
+        """The most that a plan may cost, in cores; infinity: there is no such bound."""
         ...
 
-    def limited(self, pipeline: Pipeline) -> Pipeline:
-        """The pipeline with the budget of this goal, where that is tighter than its own."""
+    @property
+    def floor(self) -> float:
+        """The least accuracy of a plan that keeps its promises."""
         ...
 
     def choose(self, problem: MultipleChoice, solver: Solver) -> tuple[int, ...] | None:
@@ -43,11 +43,11 @@ class Goal(Protocol):
         """The problem with an objective that puts choices above the floor in this goal's order."""
         ...
 
-    def objective(self, accuracy: float, cost: int, batches: int) -> float:
+    def objective(self, accuracy: float, cost: float, batches: int) -> float:
         """What a plan is worth, in the unit of ``damping.gain``."""
         ...
 
-    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+    def terms(self, accuracy: float, cost: float, batches: int) -> Mapping[str, float]:
         """What plans are put in order by, more being better: with weights the terms of the objective, else what counts
         first and what decides among equals.
         """
@@ -60,11 +60,8 @@ class Weighted:
 
     weights: Weights
     floor: ClassVar[float] = -inf
+    most_cost: ClassVar[float] = inf
     trades: ClassVar[bool] = False
-
-    def limited(self, pipeline: Pipeline) -> Pipeline:
-        """As it is."""
-        return pipeline
 
     def choose(self, problem: MultipleChoice, solver: Solver) -> tuple[int, ...] | None:
         """What the solver chooses."""
@@ -74,11 +71,11 @@ class Weighted:
         """As it is."""
         return problem
 
-    def objective(self, accuracy: float, cost: int, batches: int) -> float:
+    def objective(self, accuracy: float, cost: float, batches: int) -> float:
         """``alpha * accuracy - beta * cost - delta * batches``."""
         return sum(self.terms(accuracy, cost, batches).values())
 
-    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+    def terms(self, accuracy: float, cost: float, batches: int) -> Mapping[str, float]:
         """The three."""
         weights = self.weights
         return {
@@ -90,32 +87,28 @@ class Weighted:
 
 @dataclass(frozen=True)
 class CostAtMost:
-    """The highest accuracy on at most ``cores``, the cheapest among equals. The objective is the accuracy: a cheaper
-    plan that is as accurate gains nothing.
+    """The highest accuracy at ``most_cost`` at most, in cores, the cheapest among equals. The objective is the
+    accuracy: a cheaper plan that is as accurate gains nothing.
     """
 
-    cores: int
+    most_cost: float
     floor: ClassVar[float] = -inf
     trades: ClassVar[bool] = True
-
-    def limited(self, pipeline: Pipeline) -> Pipeline:
-        """At most ``cores`` for the whole pipeline."""
-        return replace(pipeline, cores=min(self.cores, pipeline.cores or self.cores))
 
     def choose(self, problem: MultipleChoice, solver: Solver) -> tuple[int, ...] | None:
         """The dear end of the frontier."""
         return next(frontier(problem, solver), None)
 
     def ordered(self, problem: MultipleChoice) -> MultipleChoice:
-        """By accuracy, then by cores."""
-        return accuracy_first(problem, problem.cores)
+        """By accuracy, then by cost."""
+        return accuracy_first(problem, problem.cost)
 
-    def objective(self, accuracy: float, cost: int, batches: int) -> float:
+    def objective(self, accuracy: float, cost: float, batches: int) -> float:
         """The accuracy."""
         del cost, batches
         return accuracy
 
-    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+    def terms(self, accuracy: float, cost: float, batches: int) -> Mapping[str, float]:
         """Accuracy before cost."""
         del batches
         return {"accuracy": accuracy, "cost": -float(cost)}
@@ -128,6 +121,7 @@ class AccuracyAtLeast:
     """
 
     accuracy: float
+    most_cost: ClassVar[float] = inf
     trades: ClassVar[bool] = True
 
     @property
@@ -135,24 +129,20 @@ class AccuracyAtLeast:
         """``accuracy``."""
         return self.accuracy
 
-    def limited(self, pipeline: Pipeline) -> Pipeline:
-        """As it is."""
-        return pipeline
-
     def choose(self, problem: MultipleChoice, solver: Solver) -> tuple[int, ...] | None:
         """The cheap end of what reaches the accuracy, else the most accurate."""
         return cheapest(problem, solver, self.accuracy)
 
     def ordered(self, problem: MultipleChoice) -> MultipleChoice:
-        """By cores, then by accuracy."""
-        return replace(problem, alpha=_ACCURACY * problem.alpha, penalty=problem.cores)
+        """By cost, then by accuracy."""
+        return replace(problem, alpha=_ACCURACY * problem.alpha, penalty=problem.cost)
 
-    def objective(self, accuracy: float, cost: int, batches: int) -> float:
+    def objective(self, accuracy: float, cost: float, batches: int) -> float:
         """Minus the cost."""
         del accuracy, batches
         return -float(cost)
 
-    def terms(self, accuracy: float, cost: int, batches: int) -> Mapping[str, float]:
+    def terms(self, accuracy: float, cost: float, batches: int) -> Mapping[str, float]:
         """Cost before accuracy."""
         del batches
         return {"cost": -float(cost), "accuracy": accuracy}

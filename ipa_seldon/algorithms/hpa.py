@@ -92,7 +92,8 @@ class Autoscaler:
         ]
         granted = self._admitted(allowed, running)
         capped = any(one < other for one, other in zip(allowed, wanted, strict=True))
-        why = {"binding": "cores" if granted != allowed else "replicas" if capped else "none", "runner_up": None}
+        scarce = self._ipa.exceeded(self._plan(allowed))
+        why = {"binding": scarce.name if scarce else "replicas" if capped else "none", "runner_up": None}
         return replace(worth(self._ipa, self._plan(granted), rate), solver="hpa", why=why)
 
     def evaluate(self, plan: Plan, rate: float) -> Proposal | None:
@@ -124,7 +125,7 @@ class Autoscaler:
         }
 
     def _admitted(self, wanted: Sequence[int], running: Sequence[int]) -> list[int]:
-        """As many of the ``wanted`` replicas as the budget holds: the fewest of every stage, then those that run, then
+        """As many of the ``wanted`` replicas as the budgets hold: the fewest of every stage, then those that run, then
         new ones, which the stages take in turns.
         """
         granted = [stage.min_replicas for stage in self._ipa.pipeline.stages]
@@ -134,16 +135,10 @@ class Autoscaler:
             while grew:
                 grew = False
                 for t, count in enumerate(goal):
-                    if granted[t] < count and self._fits(granted, t):
-                        granted[t] += 1
-                        grew = True
+                    more = [n + (s == t) for s, n in enumerate(granted)]
+                    if granted[t] < count and not self._ipa.exceeded(self._plan(more)):
+                        granted, grew = more, True
         return granted
-
-    def _fits(self, granted: Sequence[int], stage: int) -> bool:
-        """Whether the budget holds one more replica of the stage of that index."""
-        used = sum(count * allocation.cores for count, allocation in zip(granted, self._allocations, strict=True))
-        budget = self._ipa.pipeline.cores
-        return budget is None or used + self._allocations[stage].cores <= budget
 
 
 def _alike(allocations: Sequence[Allocation], fixed: Allocation) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_seldon.algorithms import Algorithm, Settings, only_stage
+from ipa_seldon.algorithms import Algorithm, Settings, only_cores, only_stage
 from ipa_seldon.algorithms.damping import Agreed
 from ipa_seldon.dispatch import apportioned
 from ipa_seldon.errors import ConfigError
@@ -57,13 +57,14 @@ class InfAdapter:
     Accuracy is the mean over the requests; loading is the longest load time of the variants that a plan creates or
     resizes against what runs. A variant has no pod, or one on ``min_cores`` to ``budget`` cores, and takes at most its
     capacity, in whole quanta of the load. At most ``pods`` of them run (None: any). ConfigError for more than one
-    stage, a variant without a capacity, or a budget below one pod.
+    stage, a variant without a capacity or with GPUs, or a budget below one pod.
     """
 
     def __init__(self, pipeline: Pipeline, settings: Settings, pods: int | None = None) -> None:
         self.pipeline = pipeline
         self.settings = settings
         self.stage = only_stage(pipeline)
+        only_cores(self.stage, self.stage.variants)
         self.variants = sorted(self.stage.variants, key=lambda variant: -variant.accuracy)
         self.pods = pods
         self.cores_limit = min(settings.sets.budget, pipeline.cores or settings.sets.budget)
@@ -262,12 +263,12 @@ class InfAdapter:
             accuracy=problem.portion,
             penalty=penalty,
             latency=tuple(np.minimum(n, 1.0) for n in options.sizes),  # a pod each: the limit of a path counts them
-            cores=problem.cores,
+            used=tuple(n[None, :] for n in problem.cores),
             paths=(tuple(range(len(self.variants))),),
             slo=float(self.pods or len(self.variants)),
             alpha=1.0,
             measure=AccuracyMeasure.SUM,
-            budget=problem.budget,
+            budgets=(problem.budget,),
         )
         choice = self.settings.solver.choose(most).choice
         if choice is None:

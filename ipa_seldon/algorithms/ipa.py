@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, prod
+from math import inf, isfinite, prod
 
 import numpy as np
 
@@ -24,18 +24,20 @@ from ipa_seldon.algorithms.candidates import (
     starting,
 )
 from ipa_seldon.algorithms.frontier import FrontierPoint, frontier, frontier_points, reaches
-from ipa_seldon.algorithms.goals import CostAtMost, Goal, Weighted
+from ipa_seldon.algorithms.goals import Goal, Weighted
+from ipa_seldon.dominance import undominated
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.explanation import binding, runner_up
-from ipa_seldon.options import Choices, Weights, prepare
+from ipa_seldon.options import Choices, Resource, StageOptions, Weights, prepare, resources_of
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Observation, Plan, Proposal, Status, allocated_cores, plan_to_json
-from ipa_seldon.programs import AccuracyMeasure, MultipleChoice
+from ipa_seldon.plan import Observation, Plan, Proposal, Status, cost_of, plan_to_json
+from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice
 
 _ANY = Weights(alpha=0.0, beta=1.0, delta=0.0)  # whether there is a plan at all
 _THRIFTY = Weights(alpha=1e-6, beta=1.0, delta=1e-9)  # the cheapest plan; accuracy decides among equals
 _SLACK = 1e-9  # sums of latencies carry rounding errors
 _CLOSE = 1e-7  # loads this close, as a fraction, count as equal
+_KEYS = {"cost": "objective.cost_at_most", "cores": "limits.cores", "gpus": "limits.gpus"}  # that bound resources
 
 
 @dataclass(frozen=True)
@@ -49,25 +51,22 @@ class Question:
 
 
 class Ipa:
-    """Maximises ``alpha * accuracy - beta * cores - delta * batches``, or meets the constraint that takes its place,
-    under the SLO on every path and the budget. ``candidates`` makes what the stages could run.
+    """Maximises ``alpha * accuracy - beta * cost - delta * batches``, or meets the constraint that takes its place,
+    under the SLO on every path and the budgets. ``candidates`` makes what the stages could run.
     """
 
     def __init__(self, pipeline: Pipeline, settings: Settings, candidates: MakeCandidates = OneVariant) -> None:
         self.goal: Goal = settings.constraint or Weighted(settings.weights)
-        self.pipeline = self.goal.limited(pipeline)
+        self.pipeline = pipeline
         self.settings = settings
         self._make_candidates = candidates
-        self.options = prepare(pipeline, Choices(settings.measure, settings.variable_cores, settings.queueing))
+        self.resources = resources_of(pipeline, self.goal.most_cost)
+        self._most = np.array([resource.most for resource in self.resources])
+        choices = Choices(settings.measure, settings.variable_cores, settings.queueing, self.resources)
+        self.options = prepare(pipeline, choices)
         index = {stage.name: t for t, stage in enumerate(pipeline.stages)}
         self.paths = tuple(tuple(index[name] for name in path) for path in pipeline.paths)
-        least = sum(options.stage.min_replicas * int(options.cores.min()) for options in self.options)
-        if self.pipeline.cores is not None and self.pipeline.cores < least:
-            key = "limits.cores" if self._budget_name == "cores" else "objective.cost_at_most"
-            raise ConfigError(
-                f"spec.{key}: {self.pipeline.cores}: accepted: at least {least}, "
-                "what the fewest replicas of every stage are allocated"
-            )
+        _check_budgets(self.resources, self.options)
 
     def decide(self, rate: float, observation: Observation) -> Proposal:
         """The best plan that carries ``rate`` requests/s within the SLO, else the degraded plan."""
@@ -99,6 +98,10 @@ class Ipa:
         choices = list(frontier(question.problem, self.settings.solver))
         return frontier_points([self._price(self._plan(question, choice), rate) for choice in reversed(choices)])
 
+    def exceeded(self, plan: Plan) -> Resource | None:
+        """The first resource of which a plan takes more than there is; None when it keeps to all budgets."""
+        return next((r for r in self.resources if r.taken(plan) > r.most * (1 + _SLACK)), None)
+
     @property
     def _traded(self) -> Weights:
         """Accuracy as it is, and what decides among plans as accurate and as cheap."""
@@ -115,7 +118,7 @@ class Ipa:
         if worths is None:
             return None
         accuracy = combine([worth.accuracy for worth in worths], self.settings.measure)
-        terms = self.goal.terms(accuracy, allocated_cores(plan), _batches(plan))
+        terms = self.goal.terms(accuracy, cost_of(self.pipeline, plan), _batches(plan))
         price = self.settings.weights.switching
         if not price:
             return terms
@@ -129,11 +132,12 @@ class Ipa:
         stages = tuple(
             self._make_candidates(options, demand, price) for options, price in zip(self.options, prices, strict=True)
         )
-        offers = tuple(
-            candidates.within(most)
-            for candidates, most in zip(stages, self._rooms([stage.least for stage in stages], demand.slo), strict=True)
-        )
-        if not all(len(offer.columns.cores) for offer in offers):
+        least = [stage.least for stage in stages]
+        if not all(isfinite(bounds.latency) for bounds in least):
+            return None
+        rooms = self._rooms(least, demand.slo)
+        offers = tuple(candidates.within(most) for candidates, most in zip(stages, rooms, strict=True))
+        if not all(len(offer.columns.latency) for offer in offers):
             return None
         return Question(demand, stages, offers, self._problem([offer.columns for offer in offers], demand))
 
@@ -152,12 +156,11 @@ class Ipa:
 
     def _rooms(self, least: Sequence[Bounds], slo: float) -> list[Bounds]:
         """What is left to each stage where every other one takes the ``least`` it can."""
-        cores = sum(bounds.cores for bounds in least)
+        left = self._most - sum(bounds.used for bounds in least)
         rooms = []
         for t, own in enumerate(least):
             others = [sum(least[s].latency for s in path if s != t) for path in self.paths if t in path]
-            left = inf if self.pipeline.cores is None else self.pipeline.cores - (cores - own.cores)
-            rooms.append(Bounds(slo - max(others) + _SLACK, left))
+            rooms.append(Bounds(slo - max(others) + _SLACK, left + own.used + _SLACK))
         return rooms
 
     def _problem(self, columns: Sequence[Columns], demand: Demand) -> MultipleChoice:
@@ -165,12 +168,12 @@ class Ipa:
             accuracy=tuple(column.accuracy for column in columns),
             penalty=tuple(column.penalty for column in columns),
             latency=tuple(column.latency for column in columns),
-            cores=tuple(column.cores for column in columns),
+            used=tuple(column.used for column in columns),
             paths=self.paths,
             slo=demand.slo,
             alpha=self._alpha(demand),
             measure=AccuracyMeasure.PRODUCT if self._is_product else AccuracyMeasure.SUM,
-            budget=self.pipeline.cores,
+            budgets=tuple(resource.most for resource in self.resources),
         )
 
     @property
@@ -185,25 +188,19 @@ class Ipa:
         """A pipeline's accuracy as the sum or product that solvers see."""
         return accuracy * (len(self.options) if self.settings.measure is AccuracyMeasure.AVERAGE else 1)
 
-    @property
-    def _budget_name(self) -> str:
-        """What the explanation calls the budget: after the constraint, where that is the tighter one."""
-        constraint = self.settings.constraint
-        return "cost" if isinstance(constraint, CostAtMost) and constraint.cores == self.pipeline.cores else "cores"
-
     def _binding(self, question: Question, choice: Sequence[int]) -> str:
         """The constraint that keeps a better plan out, among options beyond the limits too."""
         every = [
             Columns.joined([candidates.every().columns, offer.columns.at(np.array([k]))])
             for candidates, offer, k in zip(question.stages, question.offers, choice, strict=True)
         ]
-        chosen = [len(column.cores) - 1 for column in every]
+        chosen = [len(column.latency) - 1 for column in every]
         allowed = [
             column.replicas <= options.stage.max_replicas for column, options in zip(every, self.options, strict=True)
         ]
         problem = self.goal.ordered(self._problem(every, question.demand))
-        name = binding(problem, chosen, allowed, self._summed(self.goal.floor))
-        return self._budget_name if name == "cores" else name
+        names = [resource.name for resource in self.resources]
+        return binding(problem, chosen, allowed, names, self._summed(self.goal.floor))
 
     def _plan(self, question: Question, choice: Sequence[int]) -> Plan:
         return {
@@ -227,9 +224,9 @@ class Ipa:
         """Objective, accuracy, cost and predicted latency of a plan; degraded where it breaks a promise at ``rate``."""
         accuracy = combine([worth.accuracy for worth in worths], self.settings.measure)
         latency = max(sum(worths[t].delay for t in path) for path in self.paths)
-        cost = allocated_cores(plan)
+        cost = cost_of(self.pipeline, plan)
         served = [worth.served for worth in worths]
-        reason = self._broken_promise(served, cost, rate, latency) or self._inaccuracy(accuracy)
+        reason = self._broken_promise(served, rate, latency) or self._excess(plan) or self._inaccuracy(accuracy)
         return Proposal(
             plan=plan,
             status=Status.DEGRADED if reason else Status.OPTIMAL,
@@ -243,16 +240,19 @@ class Ipa:
             reason=reason,
         )
 
-    def _broken_promise(self, served: Sequence[float], cost: int, rate: float, latency: float) -> str:
-        """The first promise a plan breaks at ``rate``, in words; ``served`` per stage; empty when it keeps all."""
+    def _broken_promise(self, served: Sequence[float], rate: float, latency: float) -> str:
+        """What is wrong with load or latency of a plan at ``rate``, in words; ``served`` per stage; empty: nothing."""
         for options, load in zip(self.options, served, strict=True):
             if load < rate * (1 - 1e-9):
                 return f"stage {options.stage.name} carries {load:.4g} of {rate:.4g} requests/s"
         if latency > self.pipeline.slo + 1e-9:
             return f"latency {latency:.4g} s exceeds the SLO of {self.pipeline.slo:.4g} s"
-        if self.pipeline.cores is not None and cost > self.pipeline.cores:
-            return f"{cost} cores exceed the budget of {self.pipeline.cores}"
         return ""
+
+    def _excess(self, plan: Plan) -> str:
+        """The budget that a plan exceeds, in words; empty when it keeps to all."""
+        beyond = self.exceeded(plan)
+        return "" if beyond is None else f"{beyond.words(plan)} exceed the budget of {beyond.most:g}"
 
     def _inaccuracy(self, accuracy: float) -> str:
         """The accuracy that is missing, in words; empty when none is."""
@@ -271,7 +271,7 @@ class Ipa:
             served, plan = self._most_load(rate, slo)
             if plan is None:
                 continue
-            limit = "replicas" if self.pipeline.cores is None else self._budget_name
+            limit = self._scarce(plan)
             if not reachable:
                 limit = "slo"
                 reason = f"no plan meets the SLO of {self.pipeline.slo:.4g} s; the least latency is {least:.4g} s"
@@ -285,6 +285,11 @@ class Ipa:
             why = {"binding": limit, "runner_up": None}
             return replace(self._price(plan, rate), status=Status.DEGRADED, reason=reason, why=why)
         raise AssertionError("the fewest replicas of every stage always fit: the budget was checked")
+
+    def _scarce(self, plan: Plan) -> str:
+        """The budget that the largest part of is taken of by a plan; the replicas where there is none."""
+        parts = {r.name: r.taken(plan) / r.most if r.most else 1.0 for r in self.resources if isfinite(r.most)}
+        return max(parts, key=lambda name: parts[name], default="replicas")
 
     def _most_load(self, rate: float, slo: float) -> tuple[float, Plan | None]:
         """The most load (requests/s) that any plan serves within ``slo``, and the cheapest plan that does.
@@ -313,6 +318,23 @@ class Ipa:
             return None
         choice = self.settings.solver.choose(question.problem).choice
         return None if choice is None else self._plan(question, choice)
+
+
+def _check_budgets(resources: Sequence[Resource], options: Sequence[StageOptions]) -> None:
+    """ConfigError where the fewest replicas of every stage do not fit the budgets, whatever variants they are of."""
+    totals = np.zeros((len(resources), 1))
+    for stage in options:
+        sums: Floats = totals[:, :, None] + stage.stage.min_replicas * stage.used[:, None, :]
+        totals = sums.reshape(len(resources), -1)
+        totals = totals[:, undominated(totals)]
+    for r, resource in enumerate(resources):
+        least = totals[r].min()
+        totals = totals[:, totals[r] <= resource.most * (1 + _SLACK)]
+        if not totals.size:
+            raise ConfigError(
+                f"spec.{_KEYS[resource.name]}: {resource.most:g}: accepted: at least {least:g}, "
+                "what the fewest replicas of every stage are allocated"
+            )
 
 
 def _batches(plan: Plan) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_seldon.algorithms import Settings
-from ipa_seldon.algorithms.candidates import Bounds, Columns, Demand, Offers, Price, columns, fits, worths
+from ipa_seldon.algorithms import Settings, only_cores
+from ipa_seldon.algorithms.candidates import Bounds, Columns, Demand, Offers, Price, columns, compared, fits, worths
 from ipa_seldon.algorithms.ipa import Ipa
 from ipa_seldon.algorithms.spreads import Parts, least_costs, spreads
 from ipa_seldon.dominance import undominated
@@ -30,7 +30,11 @@ _SLACK = 1e-9  # a whole number of cores is one, whatever the last bit of a divi
 
 
 def ipa_sets(pipeline: Pipeline, settings: Settings) -> Ipa:
-    """IPA whose stages share their load among variants, in multiples of ``settings.quantum``."""
+    """IPA whose stages share their load among variants, in multiples of ``settings.quantum``. ConfigError for variants
+    with GPUs: one that comes needs its own before those that go have left theirs.
+    """
+    for stage in pipeline.stages:
+        only_cores(stage, stage.variants)
     return Ipa(pipeline, settings, partial(Sets, quanta=round(1 / settings.quantum)))
 
 
@@ -45,7 +49,8 @@ class Sets:
         self._price = price
         self._trades = demand.trades
         self._quanta = quanta
-        nothing = Columns(*(np.zeros(1) for _ in Columns._fields))
+        zero = np.zeros(1)
+        nothing = Columns(zero, zero, zero, zero, np.zeros((len(options.used), 1)))
         shares = (taken / quanta for taken in range(1, quanta + 1))
         self._columns = Columns.joined([*(columns(options, demand, share) for share in shares), nothing])
         self._taken = np.append(np.repeat(np.arange(1, quanta + 1), len(options.cores)), 0)
@@ -57,24 +62,26 @@ class Sets:
 
     @property
     def least(self) -> Bounds:
-        """The least latency of any row; the cores of the whole load on the row that takes the fewest per quantum."""
+        """The least latency of any row; what the whole load takes of a resource on the row that takes the least per
+        quantum.
+        """
         rows = np.flatnonzero(self._is_allowed)
-        if not len(rows):
-            return Bounds()
-        cores = self._quanta * (self._columns.cores[rows] / self._taken[rows]).min()
-        return Bounds(float(self._columns.latency[rows].min()), float(np.ceil(cores - _SLACK)))
+        allowed = self._columns.at(rows)
+        used = self._quanta * (allowed.used / self._taken[rows]).min(axis=1, initial=inf)
+        # Whole cores, as a set's are.
+        return Bounds(float(allowed.latency.min(initial=inf)), np.ceil(used - _SLACK))
 
     def within(self, most: Bounds) -> Offers:
         """Undominated sets."""
         allowed = self._is_allowed & fits(self._columns, most)
-        sums = [(self._columns.cores, most.cores)] if self._trades or isfinite(most.cores) else []
+        sums = [(used, most.used[0]) for used in compared(self._columns, self._trades, most)]
         if self._most_replicas(allowed) > self._options.stage.max_replicas:
             sums.append((self._columns.replicas, float(self._options.stage.max_replicas)))
         return self._sets(allowed, (self._columns.latency, most.latency), sums)
 
     def every(self) -> Offers:
         """The sets of the best worth."""
-        sums = [(self._columns.cores, inf)] if self._trades else []
+        sums = [(self._columns.used[0], inf)] if self._trades else []
         return self._sets(self._taken > 0, (np.zeros_like(self._columns.latency), inf), sums)
 
     def _most_replicas(self, allowed: NDArray[np.bool_]) -> float:
@@ -97,7 +104,7 @@ class Sets:
         picks = spreads([self._parts(kept, costs) for kept in rows], self._quanta, limits)
         chosen = np.stack([np.append(-1, kept)[pick] for kept, pick in zip(rows, picks, strict=True)])
         each = self._columns.at(chosen)
-        totals = Columns(*(values.sum(axis=0) for values in each))
+        totals = Columns(*(values.sum(axis=-2) for values in each))
         return Offers(totals._replace(latency=each.latency.max(axis=0)), lambda k: self._allocations(chosen[:, k]))
 
     def _best(self, rows: NDArray[np.intp], costs: Floats) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_seldon.algorithms import SpongeSettings, only_stage
+from ipa_seldon.algorithms import SpongeSettings, only_cores, only_stage
 from ipa_seldon.errors import ConfigError
 from ipa_seldon.latency_model import TOO_FEW, Fit, fit_latency
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
@@ -45,10 +45,12 @@ class Prepared:
 
 def prepare(pipeline: Pipeline, settings: SpongeSettings, replicas: int, cores: Sequence[int] | None) -> Prepared:
     """Up to so many ``replicas`` on each of ``cores``, None: on 1 core up to the settings'. ConfigError for more than
-    one stage, several variants of which none is named, a budget below one pod, a profile that the model does not fit.
+    one stage, several variants of which none is named, one with GPUs, a budget below one pod, a profile that the model
+    does not fit.
     """
     stage = only_stage(pipeline)
     variant = _only_variant(stage, settings.variant)
+    only_cores(stage, [variant])
     wanted = cores or range(1, settings.cores + 1)
     allowed = [count for count in wanted if pipeline.cores is None or count <= pipeline.cores]
     if not allowed:

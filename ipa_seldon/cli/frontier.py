@@ -76,7 +76,7 @@ def _print_table(title: str, points: tuple[FrontierPoint, ...]) -> None:
         table.add_column(stage, overflow="fold")
     for point in points:
         proposal = point.proposal
-        figures = (f"{proposal.accuracy:.4f}", str(proposal.cost), f"{proposal.latency:.3f}", _range(point.ratio))
+        figures = (f"{proposal.accuracy:.4f}", f"{proposal.cost:g}", f"{proposal.latency:.3f}", _range(point.ratio))
         table.add_row(*figures, *map(_words, proposal.plan.values()))
     Console().print(table)
 
@@ -90,6 +90,7 @@ def _range(ratio: tuple[float, float] | None) -> str:
 
 def _words(allocations: Sequence[Allocation]) -> str:
     def words(a: Allocation) -> str:
-        return f"{a.variant} {a.replicas}x{a.cores} b{a.batch}" + ("" if a.share == 1 else f" {a.share:.0%}")
+        gpus = f" {a.gpus} GPU" if a.gpus else ""
+        return f"{a.variant} {a.replicas}x{a.cores}{gpus} b{a.batch}" + ("" if a.share == 1 else f" {a.share:.0%}")
 
     return "\n".join(map(words, allocations))

@@ -134,18 +134,22 @@ def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -
     from rich.console import Console
     from rich.table import Table
 
+    from ipa_seldon.plan import allocated_gpus, counted
+
     table = Table(box=box.SIMPLE_HEAD, title=f"{config.name}: {proposal.status}", title_justify="left")
     table.add_column("stage")
     table.add_column("variant")
-    for heading in ("cores", "batch", "replicas", "share"):
+    gpus = allocated_gpus(proposal.plan)
+    for heading in ("cores", *(["GPUs"] if gpus else ()), "batch", "replicas", "share"):
         table.add_column(heading, justify="right")
     for stage, allocations in proposal.plan.items():
         for a in allocations:
-            table.add_row(stage, a.variant, str(a.cores), str(a.batch), str(a.replicas), f"{a.share:g}")
+            of_gpus = [str(a.gpus)] if gpus else []
+            table.add_row(stage, a.variant, str(a.cores), *of_gpus, str(a.batch), str(a.replicas), f"{a.share:g}")
     console = Console()
     console.print(table)
     console.print(
-        f"accuracy {proposal.accuracy:.4f} · cost {proposal.cost} cores · latency {proposal.latency:.3f} s of "
+        f"accuracy {proposal.accuracy:.4f} · cost {_cost_words(proposal)} · latency {proposal.latency:.3f} s of "
         f"{config.pipeline.slo:g} s · objective {proposal.objective:.4f}",
         highlight=False,
     )
@@ -161,15 +165,25 @@ def _print_table(config: Config, proposal: Proposal, document: dict[str, Any]) -
         for stage, allocations in changed.items():
             for a in allocations:
                 share = "" if a["share"] == 1 else f", share {a['share']:.3g}"
+                held = f" and {counted(a['gpus'], 'GPU')}" if a["gpus"] else ""
                 console.print(
-                    f"runner-up: {stage} on {a['variant']}, {a['replicas']} x {a['cores']} cores, batch {a['batch']}"
-                    f"{share}",
+                    f"runner-up: {stage} on {a['variant']}, {a['replicas']} x {a['cores']} cores{held}, batch "
+                    f"{a['batch']}{share}",
                     highlight=False,
                 )
     if "fit" in document:
         _print_fit(console, document["fit"])
     if proposal.reason:
         console.print(proposal.reason, highlight=False)
+
+
+def _cost_words(proposal: Proposal) -> str:
+    """The cost in cores, and what it is made of where there are GPUs."""
+    from ipa_seldon.plan import allocated_cores, allocated_gpus, counted
+
+    gpus = allocated_gpus(proposal.plan)
+    parts = f" ({allocated_cores(proposal.plan)} and {counted(gpus, 'GPU')})" if gpus else ""
+    return f"{proposal.cost:g} cores{parts}"
 
 
 def _print_fit(console: Console, fit: dict[str, Any]) -> None:

@@ -100,7 +100,14 @@ def _run_local(
     import threading
     from contextlib import ExitStack
 
-    from ipa_seldon.bootstrap import build_algorithm, build_controller, first_plan, serve_locally, time_shared
+    from ipa_seldon.bootstrap import (
+        build_algorithm,
+        build_controller,
+        first_plan,
+        repository_of,
+        serve_locally,
+        time_shared,
+    )
     from ipa_seldon.config import read_config, with_algorithm, with_mode
     from ipa_seldon.controller import Listener
     from ipa_seldon.driver import drive
@@ -114,6 +121,7 @@ def _run_local(
     for note in filter(None, (shared, doubt(config.pipeline, config.repository))):
         click.echo(f"{config.name}: {note}", err=True)
     config = with_mode(config, mode) if mode else config
+    repository_of(config)  # what cannot be served is told before anything starts
     decider = build_algorithm(config, solver=solver)
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -98,7 +98,8 @@ def _pipeline(reached: _Reached, source: Source) -> Iterator[Finding]:
         yield failed("pipeline", error)
         return
     yield ok("pipeline", f"{config.name}: {source.name} can be read")
-    for finding in (*_on_cluster(reached.cluster, config), *_measured(reached, config)):
+    on_gpus = [machine.gpus(config)] if config.pipeline.on_gpus else []
+    for finding in (*on_gpus, *_on_cluster(reached.cluster, config), *_measured(reached, config)):
         yield replace(finding, message=f"{config.name}: {finding.message}")
 
 

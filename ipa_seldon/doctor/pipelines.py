@@ -11,9 +11,9 @@ from ipa_seldon.config import Config
 from ipa_seldon.doctor.findings import Finding, Status, fail, failed, ok, warn
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.platforms.seldon.documents import GRAPH_LABEL, View, look
-from ipa_seldon.specs.desired import KEY
+from ipa_seldon.specs.desired import KEY, SIDECAR
 from ipa_seldon.specs.observed import PAUSED, foreign_autoscaler, refusal
-from ipa_seldon.specs.seldon import SIDECAR, plan_name
+from ipa_seldon.specs.seldon import plan_name
 from ipa_seldon.specs.seldon_operator import SEPARATE_ENGINE, containers, problems
 
 RENDER = "ipa-seldon render -f pipeline.yaml | kubectl apply -f -"
@@ -118,10 +118,10 @@ def planned(subject: Subject) -> Finding:
     name = plan_name(subject.name)
     if subject.view.config_map is None:
         return fail("plan", f"no ConfigMap {name}: its pods cannot start without", RENDER)
-    missing = [stage.name for stage in subject.config.pipeline.stages if stage.name not in subject.view.told]
+    view = subject.view
+    told = {key: view.told.get(view.entry(key)) for key in view.deployments}
+    missing = [stage.name for stage in subject.config.pipeline.stages if told.get(stage.name) is None]
     if missing:
         words = f"ConfigMap {name}: {KEY} says nothing of {', '.join(missing)}"
         return warn("plan", words, f"the adapter writes it anew with its next plan; now: {RENDER}")
-    return ok(
-        "plan", f"ConfigMap {name}: " + ", ".join(f"{s}: {told.variant}" for s, told in subject.view.told.items())
-    )
+    return ok("plan", f"ConfigMap {name}: " + ", ".join(f"{s}: {plan.variant}" for s, plan in told.items() if plan))

@@ -11,9 +11,9 @@ from typing import Any
 from ipa_seldon.cluster.api import ApiError
 from ipa_seldon.doctor.findings import Finding, Status, fail, ok, warn
 from ipa_seldon.doctor.pipelines import Subject
-from ipa_seldon.specs.desired import PodPlan
+from ipa_seldon.specs.desired import SIDECAR, PodPlan
 from ipa_seldon.specs.observed import is_ready, replicas_of, resize_trouble
-from ipa_seldon.specs.seldon import SIDECAR, SIDECAR_PORT
+from ipa_seldon.specs.seldon import SIDECAR_PORT
 
 _AT_ONCE = 8
 _SHOWN = 3
@@ -59,7 +59,7 @@ def _trouble(subject: Subject, stage: str, pod: Mapping[str, Any]) -> Finding | 
     if trouble is not None:
         remedy = _RESIZES.get(trouble.reason, f"{subject.kubectl} describe pod {name}")
         return warn("pods", f"{name} does not get its new cores: {trouble}", remedy)
-    return _report(subject, subject.view.told_to(stage, name), name)
+    return _report(subject, subject.view.told_to(stage, pod), name)
 
 
 def _unready(pod: Mapping[str, Any]) -> str:

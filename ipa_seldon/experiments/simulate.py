@@ -44,9 +44,10 @@ class Scenario:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedRun:
-    """What a scenario came to. ``allocated``: the seconds at which the allocated cores change, and the cores from then
-    on; ``duration``: length of the load (seconds); ``seconds``: what the simulation took; ``transfers``: seconds of
-    each request on the network, None without one; ``quickest``: the seconds that a request takes at best.
+    """What a scenario came to. ``allocated``: the seconds at which the cost of what is allocated changes, and the cost,
+    in cores, from then on; ``gpus``: the same of the GPUs, None where no variant has any; ``duration``: length of the
+    load (seconds); ``seconds``: what the simulation took; ``transfers``: seconds of each request on the network, None
+    without one; ``quickest``: the seconds that a request takes at best.
     """
 
     decisions: tuple[Decision, ...]
@@ -56,6 +57,7 @@ class SimulatedRun:
     seconds: float
     transfers: Floats | None = None
     quickest: float = 0.0
+    gpus: tuple[Floats, Floats] | None = None
 
 
 def simulate(scenario: Scenario) -> SimulatedRun:
@@ -88,7 +90,8 @@ def simulate(scenario: Scenario) -> SimulatedRun:
     answers, allocated = platform.simulated.answers(), platform.simulated.allocated()
     transfers = config.pipeline.slo - (answers.deadlines - answers.arrivals) if scenario.network else None
     seconds, at_best = perf_counter() - begin, quickest(config.pipeline)
-    return SimulatedRun(tuple(decisions), answers, allocated, duration, seconds, transfers, at_best)
+    gpus = platform.simulated.held_gpus() if config.pipeline.on_gpus else None
+    return SimulatedRun(tuple(decisions), answers, allocated, duration, seconds, transfers, at_best, gpus)
 
 
 def quickest(pipeline: Pipeline) -> float:
@@ -115,10 +118,11 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
     """The figures of a run, as JSON types.
 
     ``violation_ratio``: late and dropped requests over all. ``accuracy``: mean over the answered of the product of
-    their stages' accuracies. ``mean_cost``: cores allocated over the load's length. ``latency`` in seconds, of the
-    answered. ``switches``: decisions that replaced a running plan; ``degraded``, ``failed``: decisions that ended
-    so. Where requests pass a network: the seconds they are on it, how many are ``lost`` on it, as it leaves less of
-    their SLO than a request takes at best, and ``avoidable_ratio``: the violations of the others over the others.
+    their stages' accuracies. ``mean_cost``: in cores, over the load's length; ``mean_gpus``: the GPUs in it, where
+    variants have any. ``latency`` in seconds, of the answered. ``switches``: decisions that replaced a running plan;
+    ``degraded``, ``failed``: decisions that ended so. Where requests pass a network: the seconds they are on it, how
+    many are ``lost`` on it, as it leaves less of their SLO than a request takes at best, and ``avoidable_ratio``: the
+    violations of the others over the others.
     Figures without a request to rest on are None.
     """
     answers = run.answers
@@ -132,6 +136,7 @@ def figures(run: SimulatedRun) -> dict[str, Any]:
         "violation_ratio": (late + dropped) / count if count else 0.0,
         "accuracy": float(answers.accuracy[answers.answered].mean()) if len(latencies) else None,
         "mean_cost": mean_cost(run),
+        **({} if run.gpus is None else {"mean_gpus": core_seconds(run.gpus, run.duration) / run.duration}),
         "latency": {f"p{p}": float(np.percentile(latencies, p)) if len(latencies) else None for p in (50, 95, 99)},
         "decisions": len(run.decisions),
         "switches": sum(map(is_switch, run.decisions)),
@@ -157,7 +162,7 @@ def _over_network(run: SimulatedRun, transfers: Floats) -> dict[str, Any]:
 
 
 def mean_cost(run: SimulatedRun) -> float:
-    """Cores allocated, weighted by time, from the start of the load to its end."""
+    """What is allocated costs, in cores, weighted by time, from the start of the load to its end."""
     return core_seconds(run.allocated, run.duration) / run.duration
 
 

@@ -1,4 +1,6 @@
-"""What could have been other than it was: load, SLO and weights by a tenth, the budget by a core, nothing held back."""
+"""What could have been other than it was: load, SLO and weights by a tenth, a budget by a core or a GPU, nothing held
+back.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +52,10 @@ def changes(config: Config) -> Iterator[Change]:
     budgets = _budgets(config)
     for step in (-1, 1) if budgets else ():
         yield Change(f"budget {step:+d} core", edits={key: value + step for key, value in budgets.items()})
+    gpus = config.spec.limits.gpus
+    if gpus is not None and config.pipeline.on_gpus:
+        steps = (step for step in (-1, 1) if gpus + step >= 0)
+        yield from (Change(f"budget {step:+d} GPU", edits={"limits.gpus": gpus + step}) for step in steps)
     yield from _lifted(config)
 
 

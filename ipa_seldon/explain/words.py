@@ -12,7 +12,7 @@ from ipa_seldon.config import Config
 from ipa_seldon.explain.account import Explanation
 from ipa_seldon.explain.again import Answer, Effect
 from ipa_seldon.explain.changes import AS_IT_WAS, waits
-from ipa_seldon.plan import Allocation, Plan, Proposal, Status, same_plan
+from ipa_seldon.plan import Allocation, Plan, Proposal, Status, allocated_cores, allocated_gpus, counted, same_plan
 from ipa_seldon.words import action_words, duration, figure, share, stage_words
 
 _EPOCH = 1e8
@@ -82,7 +82,8 @@ def tables(about: Explanation) -> list[Grid]:
     if again is not None:
         as_it_was = (AS_IT_WAS.name, "", *_figures(about, again))
         rows = [(a.change.name, _effect(a, again), *_figures(about, a.proposal)) for a in about.answers]
-        found.append((("change", "plan", "accuracy", "cores", "latency"), [as_it_was, *rows]))
+        cost = "cost" if about.config.pipeline.on_gpus else "cores"
+        found.append((("change", "plan", "accuracy", cost, "latency"), [as_it_was, *rows]))
     return found
 
 
@@ -100,11 +101,11 @@ def _effect(answer: Answer, as_it_was: Proposal) -> str:
 
 
 def _figures(about: Explanation, proposal: Proposal | None) -> tuple[str, str, str]:
-    """Accuracy, cores and expected latency of a plan, as a table shows them; empty where there is none."""
+    """Accuracy, cost in cores and expected latency of a plan, as a table shows them; empty where there is none."""
     if proposal is None:
         return "", "", ""
     latency = "" if _by_capacity(about.config) else _seconds(proposal.latency)
-    return f"{proposal.accuracy:.4f}", str(proposal.cost), latency
+    return f"{proposal.accuracy:.4f}", f"{proposal.cost:g}", latency
 
 
 def headroom(about: Explanation) -> float | None:
@@ -176,8 +177,9 @@ def _binding(about: Explanation, name: str) -> str:
     budget, load = about.config.budget, f"{figure(about.load.decided_for)} requests/s"
     words = {
         "slo": f"the SLO: {_seconds(taken.latency)} expected of {duration(spec.slo.latency)}",
-        "cores": f"the budget: {taken.cost} of {spec.limits.cores} cores",
-        "cost": f"the cost: {taken.cost} of at most {spec.objective.cost_at_most} cores",
+        "cores": f"the budget: {allocated_cores(taken.plan)} of {spec.limits.cores} cores",
+        "gpus": f"the GPUs: {allocated_gpus(taken.plan)} of {spec.limits.gpus}",
+        "cost": f"the cost: {taken.cost:g} of at most {spec.objective.cost_at_most} cores",
         "accuracy": f"the least accuracy: {taken.accuracy:.4f} of {spec.objective.accuracy_at_least}",
         "replicas": f"the replicas: at most {spec.limits.replicas} of a stage",
         "budget": f"the budget: {taken.cost} of {budget} cores",
@@ -215,9 +217,9 @@ def _gain(about: Explanation) -> str:
         return ""
     if before is None:
         ran = "nothing ran" if not about.running else "what ran is no plan of this pipeline"
-        return f"accuracy {after.accuracy:.4f} on {_cores(after.cost)}; {ran}"
+        return f"accuracy {after.accuracy:.4f} on {counted(after.cost, 'core')}; {ran}"
     if same_plan(before.plan, after.plan):
-        return f"none: accuracy {after.accuracy:.4f} on {_cores(after.cost)}, as before"
+        return f"none: accuracy {after.accuracy:.4f} on {counted(after.cost, 'core')}, as before"
     broken = f"; what ran breaks a promise: {before.reason}" if before.status is Status.DEGRADED else ""
     return f"{_steps(before, after)}{broken}"
 
@@ -282,16 +284,12 @@ def _by_capacity(config: Config) -> bool:
 
 def _steps(before: Proposal, after: Proposal) -> str:
     """From one plan's accuracy, cost and worth to another's."""
-    accuracy, cost = f"accuracy {after.accuracy:.4f}", _cores(after.cost)
+    accuracy, cost = f"accuracy {after.accuracy:.4f}", counted(after.cost, "core")
     if round(after.accuracy - before.accuracy, 4):
         accuracy = f"accuracy {before.accuracy:.4f} → {after.accuracy:.4f} ({after.accuracy - before.accuracy:+.4f})"
     if after.cost != before.cost:
-        cost = f"{before.cost} → {cost} ({after.cost - before.cost:+d})"
+        cost = f"{before.cost:g} → {cost} ({after.cost - before.cost:+g})"
     return f"{accuracy}, {cost}"
-
-
-def _cores(count: int) -> str:
-    return f"{count} core{'' if count == 1 else 's'}"
 
 
 def _seconds(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ipa_seldon.errors import LoadError, PlatformError
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Backlog, LoadFault, Observation, Plan, check_plan
+from ipa_seldon.plan import Allocation, Backlog, LoadFault, Observation, Plan, check_plan, counted
 from ipa_seldon.platforms.cpu_quota import CpuQuota, limit
 from ipa_seldon.platforms.stage_models import StageModels, in_parallel
 from ipa_seldon.platforms.transition import Models, models_of, transition
@@ -84,7 +84,7 @@ class LocalPlatform:
     def start(self, plan: Plan) -> None:
         """Start the server, return when it runs ``plan``. PlatformError, and nothing left behind, when it cannot."""
         try:
-            check_plan(self._pipeline, plan)
+            self._check(plan)
             with self._changing:
                 self.server.start()
                 self._change(plan, {})
@@ -134,11 +134,20 @@ class LocalPlatform:
 
         A stage that cannot follow keeps what it ran.
         """
-        check_plan(self._pipeline, plan)
+        self._check(plan)
         with self._changing:
             loaded = self._models.loaded()
             changed = {stage: wanted for stage, wanted in plan.items() if not self._runs(stage, wanted, loaded[stage])}
             self._change(changed, loaded)
+
+    def _check(self, plan: Plan) -> None:
+        """PlatformError for a plan that is not of this pipeline, or needs GPUs."""
+        check_plan(self._pipeline, plan)
+        for stage, allocations in plan.items():
+            for one in allocations:
+                if one.gpus:
+                    gpus = f"variant {one.variant!r}: {counted(one.gpus, 'GPU')}"
+                    raise PlatformError(f"plan: stage {stage!r}: {gpus}; accepted: none, on this machine")
 
     def _wanted(self, stage: str, allocations: Sequence[Allocation]) -> dict[str, Allocation]:
         """The models that are to run ``allocations``."""

@@ -12,7 +12,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ipa_seldon.loadgen import RequestOutcome
-from ipa_seldon.plan import allocated_cores
 from ipa_seldon.reports.charts import INK, MUTED, PALE, Chart, chart, draw_steps, dress
 from ipa_seldon.runs import series
 from ipa_seldon.runs.bands import mix, stages
@@ -20,6 +19,7 @@ from ipa_seldon.runs.network import network
 from ipa_seldon.runs.style import SYMBOLS, last_second, mark_slo, mark_switches, run_colours, run_line
 from ipa_seldon.runs.summary import (
     RunResult,
+    cost_in,
     mean_cost,
     measured_accuracy,
     predictions,
@@ -211,12 +211,15 @@ def _mark_losses(plot: Any, runs: Sequence[RunResult]) -> None:
 def _cost(runs: Sequence[RunResult]) -> Chart:
     plot, colours = go.Figure(), run_colours(runs)
     for run in runs:
-        cores = [float(allocated_cores(segment.plan)) for segment in timeline(run)]
+        cores = [float(cost_in(run, segment.plan)) for segment in timeline(run)]
         name = f"{escape(run.name)} (mean {figure(mean_cost(run))})"
         draw_steps(plot, series.steps(run, cores), name, **run_line(run, colours))
     mark_switches(plot, runs[0])
     dress(plot, 220, "time (s)", "cores", end=last_second(runs))
     caption = "Cores allocated over all stages and replicas. The mean weighs every plan by how long it ran."
+    priced = [run.pipeline.gpu_cores for run in runs if run.pipeline and run.pipeline.on_gpus]
+    if priced:
+        caption += f" A GPU counts as {figure(priced[0])} cores."
     return chart("cost", "Cost", caption, plot)
 
 

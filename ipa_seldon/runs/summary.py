@@ -20,11 +20,12 @@ from ipa_seldon.plan import (
     Proposal,
     allocated_cores,
     changed_stages,
+    cost_of,
     is_switch,
     plan_in_force,
     same_plan,
     took_effect,
-    transition_cores,
+    transition,
 )
 
 SWITCH_TAIL = 1.0
@@ -83,7 +84,7 @@ def timeline(run: RunResult) -> list[Segment]:
 def summary(run: RunResult) -> dict[str, Any]:
     """The figures of a run, as JSON types; with records also those of ``requests_summary``.
 
-    ``mean_cost``: time-weighted mean of the allocated cores, those of both plans while one replaces the other.
+    ``mean_cost``: time-weighted mean of the cost in cores, that of both plans while one replaces the other.
     ``expected_accuracy`` and ``expected_latency`` (seconds): what the algorithm expected of what ran, a time-weighted
     mean, of the latency also the worst; None where it expected nothing. ``switches``: decisions that replaced a running
     plan; ``switches_up`` and ``switches_down`` those among them towards higher and lower accuracy, ``stage_changes``
@@ -218,16 +219,16 @@ def worth(figures: Mapping[str, Any]) -> float | None:
 
 
 def mean_cost(run: RunResult) -> float:
-    """Time-weighted mean of the allocated cores since the first plan ran; 0 when no plan ever ran.
+    """Time-weighted mean of what the plans cost, in cores, since the first one ran; 0 when no plan ever ran.
 
     From the observation that a switch follows from until its end old and new instances are there side by side, and what
-    ``transition_cores`` counts more than the old plan's cores is added.
+    ``transition`` costs more than the old plan is added.
     """
     segments = timeline(run)
     seconds = sum(segment.end - segment.start for segment in segments)
     if not seconds:
         return 0.0
-    core_seconds = sum(allocated_cores(segment.plan) * (segment.end - segment.start) for segment in segments)
+    core_seconds = sum(cost_in(run, segment.plan) * (segment.end - segment.start) for segment in segments)
     return (core_seconds + sum(_overlap(run, decision) for decision in run.decisions)) / seconds
 
 
@@ -237,7 +238,12 @@ def _overlap(run: RunResult, decision: Decision) -> float:
         return 0.0
     before = decision.observation.plan
     seconds = min(switch_end(decision), run.end) - max(decision.observation.time, run.start)
-    return max(seconds, 0.0) * (transition_cores(before, decision.proposal.plan) - allocated_cores(before))
+    return max(seconds, 0.0) * (cost_in(run, transition(before, decision.proposal.plan)) - cost_in(run, before))
+
+
+def cost_in(run: RunResult, plan: Plan) -> float:
+    """What a plan of the run costs, in cores; of a pipeline that is not known its cores alone."""
+    return allocated_cores(plan) if run.pipeline is None else cost_of(run.pipeline, plan)
 
 
 def predictions(run: RunResult) -> Callable[[Plan], float | None]:

@@ -118,7 +118,7 @@ class Reconciler:
         ours = allocation.replicas == 1
         name = self._names.get(version, UNPLANNED) if ours else UNPLANNED
         delay, slo = batch_delay(configuration), queue_slo(configuration)
-        return PodPlan(name, version, allocation.cores, allocation.batch, delay, slo)
+        return PodPlan(name, version, allocation.cores, allocation.batch, delay, slo, allocation.gpus)
 
     def _due(self, wanted: PodPlan, running: PodPlan | None) -> bool:
         if running is None and not self._failures:
@@ -148,7 +148,7 @@ class Reconciler:
         """Load ``wanted``, based on the configuration that Triton has: this needs no access to the repository."""
         if self._stage not in models.ready_versions():
             models.load(self._stage, None)
-        allocation = Allocation(wanted.variant, 1, wanted.cores, wanted.batch)
+        allocation = Allocation(wanted.variant, 1, wanted.cores, wanted.batch, gpus=wanted.gpus)
         base = models.configuration(self._stage)
         models.load(self._stage, model_configuration(base, wanted.version, allocation, wanted.delay, wanted.slo))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
@@ -9,6 +10,7 @@ from math import ceil
 
 from ipa_seldon.plan import Allocation
 from ipa_seldon.simulation.engine import NEVER, Station
+from ipa_seldon.simulation.gpus import Gpus
 from ipa_seldon.simulation.physics import Servers
 
 Ledger = list[tuple[float, int]]
@@ -25,16 +27,22 @@ class Lane:
 
     Where cores change in place, replicas get more of them after a while, and are charged for them at once; with fewer
     they serve at once, and give up the others after a while, but not before the batch under way has ended.
+
+    A replica that needs ``gpus`` waits for them, and has no cores until it has them. Those of another variant that take
+    the place of as many GPUs each do so on these, as a server loads another model beside the one that it serves.
     """
 
-    def __init__(self, servers: Servers, station: Station, ledger: Ledger) -> None:
+    def __init__(self, servers: Servers, station: Station, ledger: Ledger, gpus: Gpus) -> None:
         self.station = station
         self.target: Allocation | None = None
         self._servers = servers
         self._ledger = ledger
+        self._gpus = gpus
         self._running: Allocation | None = None
         self._ready: list[float] = []
-        """When each replica of the target that has been created will be ready, ascending."""
+        """When each replica of the target that has been created will be ready, ascending; NEVER: it waits for GPUs."""
+        self._passed_on = 0
+        """Of how many replicas that run the GPUs are also those of replicas that start."""
         self._grown = NEVER
         """When those that serve have the target's cores, which are more."""
         self._left = NEVER
@@ -90,20 +98,22 @@ class Lane:
             replicas = min(len(free) // each, allocation.replicas)
             self._retire(free[: len(free) - replicas * each], now)
             self._resize(allocation, free[len(free) - replicas * each :], now)
-        startup = 0.0 if at_once else self._servers.startup(allocation)
         missing = allocation.replicas - replicas - len(self._ready)
         if missing < 0:
             self._cancel(-missing, allocation.cores, now)
         else:
-            self._ledger.append((now, missing * allocation.cores))
-            self._ready.extend(repeat(now + startup, missing))
+            self._ready.extend(repeat(NEVER, missing))
+            self._start(now, at_once)
         self.take_over(now)
 
     def take_over(self, now: float) -> None:
         """New replicas serve when they are due by ``now``, up to which the lane was advanced: beside the running ones
         of their kind, or in place of those of another; running ones on more cores when they have them.
         """
-        if self.target is None or self.due > now:
+        if self.target is None:
+            return
+        self._start(now)
+        if self.due > now:
             return
         if self._grown <= now:
             self._grown = NEVER
@@ -122,7 +132,7 @@ class Lane:
         """What starts in place of another variant, as a lane of its own; None where nothing does."""
         if self._running is None or self.variant == self._running.variant:
             return None
-        other = Lane(self._servers, self.station.beside(), self._ledger)
+        other = Lane(self._servers, self.station.beside(), self._ledger, self._gpus)
         other.target, other._ready = self.target, self._ready
         self.target, self._ready = self.serves, []
         return other
@@ -149,6 +159,30 @@ class Lane:
     def longest_batch(self) -> float:
         """Mean seconds of a full batch of what runs; 0 before anything does."""
         return 0.0 if self._running is None else self._servers.longest_batch(self._running)
+
+    def _start(self, now: float, at_once: bool = False) -> None:
+        """Replicas of the target that wait start, as far as there are GPUs; with ``at_once`` they are ready."""
+        while self.target is not None and self._ready and self._ready[-1] == NEVER and self._placed(self.target, now):
+            del self._ready[-1]
+            insort(self._ready, now + (0.0 if at_once else self._servers.startup(self.target)))
+            self._ledger.append((now, self.target.cores))
+
+    def _placed(self, target: Allocation, now: float) -> bool:
+        """Whether a replica of the target has its GPUs now."""
+        if not target.gpus:
+            return True
+        running = self._running
+        if running is not None and running.gpus == target.gpus and not self._servers.alike(target, running):
+            there = len(self.station.free) // self._servers.at_a_time(running)
+            if self._passed_on < there:
+                self._passed_on += 1
+                return True
+        return self._gpus.take(target.gpus, now)
+
+    @property
+    def _started(self) -> int:
+        """How many replicas are starting, and do not wait."""
+        return len(self._ready) - self._ready.count(NEVER)
 
     def _serve(self, allocation: Allocation, free: Sequence[float], now: float) -> None:
         """Run ``allocation`` from ``now`` on, on replicas that are free at the moments ``free``."""
@@ -180,7 +214,7 @@ class Lane:
         if not self._servers.alike(allocation, self.target):
             self._cancel(len(self._ready), self.target.cores, now)
         elif allocation.cores != self.target.cores:
-            self._ledger.append((now, len(self._ready) * (allocation.cores - self.target.cores)))
+            self._ledger.append((now, self._started * (allocation.cores - self.target.cores)))
 
     def _take_back(self, now: float) -> None:
         self._stop_growing(now)
@@ -189,12 +223,21 @@ class Lane:
         self.target = self.serves or self.target
 
     def _cancel(self, replicas: int, cores: int, now: float) -> None:
-        self._ledger.append((now, -replicas * cores))
+        before = self._started
         del self._ready[-replicas:]
+        gone = before - self._started
+        self._ledger.append((now, -gone * cores))
+        if self.target is not None and self.target.gpus and gone:
+            alone = min(gone, before - self._passed_on)
+            self._passed_on -= gone - alone
+            self._gpus.give_back(alone * self.target.gpus, now)
 
     def _retire(self, free: Sequence[float], now: float) -> None:
         """Let running replicas go that are free at the moments ``free``, each when all that it serves is finished."""
         if self._running is not None:
             each = self._servers.at_a_time(self._running)
-            ends = sorted(free)[each - 1 :: each]
-            self._ledger.extend((max(now, moment), -self._running.cores) for moment in ends)
+            ends = [max(now, moment) for moment in sorted(free)[each - 1 :: each]]
+            self._ledger.extend((moment, -self._running.cores) for moment in ends)
+            for moment in ends[: len(ends) - self._passed_on] if self._running.gpus else ():
+                self._gpus.give_back(self._running.gpus, moment)
+            self._passed_on = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
@@ -15,6 +15,7 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
 from ipa_seldon.queueing import HELD_BACK, HELD_BACK_BY_DEADLINE
 from ipa_seldon.simulation.engine import NEVER, Batch, Station
+from ipa_seldon.simulation.gpus import Gpus
 from ipa_seldon.simulation.physics import Drop, Physics
 from ipa_seldon.simulation.stage import SimulatedStage
 
@@ -95,12 +96,14 @@ class SimulatedPipeline:
         self.now = 0.0
         self.stages: dict[str, SimulatedStage] = {}
         self._copies: dict[str, _Copies] = {}
+        self._gpus = Gpus(pipeline.gpus)
         deadline_list = self._deadlines.tolist()
         for position, stage in enumerate(pipeline.stages):
             generator = np.random.default_rng((seed, 2, position))
             if stage.rate != 1:
                 self._copies[stage.name] = _Copies(stage.rate, len(deadline_list), generator)
-            self.stages[stage.name] = SimulatedStage(pipeline, stage, physics, Station(deadline_list, generator))
+            station = Station(deadline_list, generator)
+            self.stages[stage.name] = SimulatedStage(pipeline, stage, physics, station, self._gpus)
 
     @property
     def plan(self) -> Plan:
@@ -120,10 +123,11 @@ class SimulatedPipeline:
 
     def advance(self, until: float) -> None:
         """Let everything happen that happens before ``until`` (seconds)."""
-        while (stop := min(self._pauses[-1], *(stage.due for stage in self.stages.values()))) < until:
+        while (stop := min(self._pauses[-1], self._gpus.due, *(stage.due for stage in self.stages.values()))) < until:
             if stop == self._pauses[-1]:
                 self._pauses.pop()
             self._serve(stop)
+            self._gpus.come(stop)
             for stage in self.stages.values():
                 stage.take_over(stop)
             self._hold_back()
@@ -151,15 +155,18 @@ class SimulatedPipeline:
         return Answers(self._arrivals, self._deadlines, finished, dropped, self._accuracy.copy())
 
     def allocated(self) -> tuple[Floats, Floats]:
-        """The cores allocated over all stages, as steps: the seconds at which they change, and the cores from then on.
+        """What is allocated over all stages costs, in cores, as steps: the seconds at which that changes, and the cost
+        from then on.
 
         Replicas that start or drain count.
         """
-        changes: dict[float, int] = {}
-        for moment, cores in chain.from_iterable(stage.ledger for stage in self.stages.values()):
-            changes[moment] = changes.get(moment, 0) + cores
-        moments = sorted(changes)
-        return np.array(moments), np.array(list(accumulate(changes[moment] for moment in moments)), dtype=float)
+        each = self._pipeline.gpu_cores
+        cores = chain.from_iterable(stage.ledger for stage in self.stages.values())
+        return _steps(chain(cores, ((moment, each * gpus) for moment, gpus in self._gpus.ledger)))
+
+    def held_gpus(self) -> tuple[Floats, Floats]:
+        """The same of the GPUs."""
+        return _steps(self._gpus.ledger)
 
     def _serve(self, until: float) -> None:
         """Everything before ``until``, before which no replica joins or leaves: stage by stage, parents first."""
@@ -203,6 +210,15 @@ class SimulatedPipeline:
         followers = self._pipeline.followers[name]
         ways_on = (self._rest(follower, self.stages[follower].longest_batch()) for follower in followers)
         return min(min(self._held_back * longest_batch, half) + max(ways_on, default=0.0), half)
+
+
+def _steps(ledger: Iterable[tuple[float, float]]) -> tuple[Floats, Floats]:
+    """The moments of changes, and the sums from then on."""
+    changes: dict[float, float] = {}
+    for moment, change in ledger:
+        changes[moment] = changes.get(moment, 0) + change
+    moments = sorted(changes)
+    return np.array(moments), np.array(list(accumulate(changes[moment] for moment in moments)), dtype=float)
 
 
 class _Copies:

@@ -11,28 +11,31 @@ from itertools import chain
 from ipa_seldon.pipeline import Pipeline, Stage
 from ipa_seldon.plan import Allocation
 from ipa_seldon.simulation.engine import Batch, Station
+from ipa_seldon.simulation.gpus import Gpus
 from ipa_seldon.simulation.lane import Lane, Ledger
 from ipa_seldon.simulation.physics import Physics, Servers
 from ipa_seldon.simulation.spread import Spread
 
 
 class SimulatedStage:
-    """A stage that starts at the empty ``station``. ``ledger`` holds every change of its allocated cores as (seconds,
-    cores); ``accuracies`` what serves, by its index in a batch; ``target`` what it was told to run.
+    """A stage that starts at the empty ``station``, and shares ``gpus`` with others. ``ledger`` holds every change of
+    its allocated cores as (seconds, cores); ``accuracies`` what serves, by its index in a batch; ``target`` what it was
+    told to run.
 
     One allocation after another is a lane that replaces its replicas. As soon as there are several, each variant has a
     lane of its own, and a plan becomes what runs in InfAdapter's order: variants come and grow, and once all of them
     are ready requests are shared anew, and variants shrink and go.
     """
 
-    def __init__(self, pipeline: Pipeline, stage: Stage, physics: Physics, station: Station) -> None:
+    def __init__(self, pipeline: Pipeline, stage: Stage, physics: Physics, station: Station, gpus: Gpus) -> None:
         self.ledger: Ledger = []
         self.target: tuple[Allocation, ...] = ()
         self.dropped = station.dropped
         self._servers = Servers(pipeline, stage, physics)
         self.accuracies = self._servers.accuracies
         self._station = station
-        self._lanes = [Lane(self._servers, station, self.ledger)]
+        self._gpus = gpus
+        self._lanes = [Lane(self._servers, station, self.ledger, gpus)]
         """Those that requests go to."""
         self._spread: Spread | None = None
         self._shares = [1.0]
@@ -119,7 +122,7 @@ class SimulatedStage:
         for allocation in _tasks(self.target):
             lane = there.get(allocation.variant)
             if lane is None:
-                lane = Lane(self._servers, self._station.beside(), self.ledger)
+                lane = Lane(self._servers, self._station.beside(), self.ledger, self._gpus)
                 self._coming.append(lane)
             if lane.shrinks_to(allocation) and lane in self._lanes:
                 lane.keep(allocation, now)

@@ -1,7 +1,7 @@
 """Upper bounds for a multiple-choice problem: its limits are priced into the options (Lagrange relaxation).
 
 Every problem is brought to one form: maximise ``alpha * product - cost`` subject to limits on sums of weights. Every
-path is a limit, a budget another. A sum of accuracies is part of the cost there, beside a product of ones.
+path is a limit, and so is every budget. A sum of accuracies is part of the cost there, beside a product of ones.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def stages_of(problem: MultipleChoice) -> list[Choices]:
     for t, (accuracy, penalty) in enumerate(zip(problem.accuracy, problem.penalty, strict=True)):
         unused = np.zeros_like(penalty)
         weights = [problem.latency[t] if t in path else unused for path in problem.paths]
-        if problem.budget is not None:
-            weights.append(problem.cores[t])
+        weights += [problem.used[t][resource] for resource in problem.bounded]
         weight = np.column_stack(weights)
         if product:
             stages.append(Choices(accuracy, penalty, weight))
@@ -73,8 +72,8 @@ def capacity_of(problem: MultipleChoice) -> Floats:
     no price.
     """
     longest = [sum(float(problem.latency[t].max()) for t in path) for path in problem.paths]
-    budget = [] if problem.budget is None else [problem.budget]
-    return np.array([min(problem.slo, seconds) for seconds in longest] + budget) + TOLERANCE
+    budgets = [problem.budgets[resource] for resource in problem.bounded]
+    return np.array([min(problem.slo, seconds) for seconds in longest] + budgets) + TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def _feasible(problem: MultipleChoice, picks: Picks) -> NDArray[np.bool_]:
     meets = np.ones(len(picks[0]), dtype=np.bool_)
     for path in problem.paths:
         meets &= np.sum([latency[stage] for stage in path], axis=0) <= problem.slo + TOLERANCE
-    if problem.budget is not None:
-        meets &= np.sum(_gather(problem.cores, picks), axis=0) <= problem.budget + TOLERANCE
+    for resource in problem.bounded:
+        taken = _gather(tuple(used[resource] for used in problem.used), picks)
+        meets &= np.sum(taken, axis=0) <= problem.budgets[resource] + TOLERANCE
     return meets

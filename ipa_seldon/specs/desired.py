@@ -2,7 +2,8 @@
 
 One document holds every stage of a pipeline, so that a plan changes as a whole. A pod is one replica: it runs one
 instance of one variant, and how many pods there are is the cluster's part of the plan. Where a stage runs a set of
-variants, each has an entry of its name in place of the stage's.
+variants, each has an entry of its name in place of the stage's. Pods with GPUs read an entry of their own (of one GPU
+each: ``detect.1``), so that those without serve on while they are replaced.
 
 A pod never uses more threads than it has cores: what its node has granted is in the document too, pod by pod.
 """
@@ -23,6 +24,11 @@ FORMAT = 1
 KEY = "plan.json"
 """The key of the document in its ConfigMap, and the name of the file it is mounted as."""
 
+SIDECAR = "ipa-sidecar"
+"""The container that follows the document."""
+ENTRY = "--entry"
+"""Its option that names the entry of its pod, where that is not the stage."""
+
 DIGITS = 6
 """Of seconds: Triton counts microseconds."""
 
@@ -31,7 +37,7 @@ DIGITS = 6
 class PodPlan:
     """What one pod of a stage serves: ``version`` of the stage's model (it is the ``variant``) on ``cores`` cores in
     batches of up to ``batch`` requests, the first of which waits at most ``delay`` seconds for the others. With an
-    ``slo`` (seconds) its queue goes by the deadlines of requests.
+    ``slo`` (seconds) its queue goes by the deadlines of requests. It has ``gpus`` GPUs.
     """
 
     variant: str
@@ -40,6 +46,7 @@ class PodPlan:
     batch: int
     delay: float
     slo: float | None = None
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,21 @@ class PodCores:
 
 
 NO_LIMIT = PodCores(0)
+
+
+def entry_name(key: str, gpus: int) -> str:
+    """The entry that pods of a stage, or of a variant of a set, read which have so many GPUs."""
+    return f"{key}.{gpus}" if gpus else key
+
+
+def gpus_of(entry: str) -> int:
+    """How many GPUs pods have that read an entry."""
+    return int(entry.partition(".")[2] or 0)
+
+
+def entries(plans: Mapping[str, PodPlan]) -> dict[str, PodPlan]:
+    """The same plans of stages, or of variants of a set, by the entries that their pods read."""
+    return {entry_name(key, plan.gpus): plan for key, plan in plans.items()}
 
 
 def pod_plans(pipeline: Pipeline, plan: Plan) -> dict[str, PodPlan]:
@@ -86,14 +108,24 @@ def pod_plan_of(pipeline: Pipeline, stage: str, allocation: Allocation) -> PodPl
     variant = pipeline.stage(stage).variant(allocation.variant)
     delay = 0.0 if pipeline.by_deadline else round(queue_delay(variant, allocation), DIGITS)
     slo = round(pipeline.slo, DIGITS) if pipeline.triton_orders else None
-    return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay, slo)
+    return PodPlan(variant.name, variant.version, allocation.cores, allocation.batch, delay, slo, allocation.gpus)
 
 
 def plan_document(plans: Mapping[str, PodPlan], cores: Mapping[str, PodCores] | None = None) -> str:
-    """The document of what every stage's pods serve, and of the ``cores`` that they have where the two may differ."""
+    """The document of what the pods of every entry serve, and of the ``cores`` that they have where the two may
+    differ.
+    """
     stages = {name: {k: v for k, v in asdict(plan).items() if v is not None} for name, plan in plans.items()}
     limits = {name: asdict(found) for name, found in (cores or {}).items() if found != NO_LIMIT}
     return json.dumps({"format": FORMAT, "stages": stages, "cores": limits}, sort_keys=True)
+
+
+def entries_in(text: str) -> list[str]:
+    """The names of a document's entries; none where it is no document."""
+    try:
+        return list(map(str, json.loads(text)["stages"]))
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 def pod_cores(text: str, stage: str) -> PodCores:
@@ -125,7 +157,8 @@ def stage_plan(text: str, stage: str) -> PodPlan:
             raise PlatformError(f"plan: no stage {stage!r}; stages are: {', '.join(document['stages'])}")
         version, cores, batch = (int(found[key]) for key in ("version", "cores", "batch"))
         slo = None if found.get("slo") is None else round(float(found["slo"]), DIGITS)
-        plan = PodPlan(str(found["variant"]), version, cores, batch, round(float(found["delay"]), DIGITS), slo)
+        delay, gpus = round(float(found["delay"]), DIGITS), int(found.get("gpus", 0))  # an older one has none
+        plan = PodPlan(str(found["variant"]), version, cores, batch, delay, slo, gpus)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PlatformError(f"plan: not a plan document: {error!r}") from error
     if min(plan.version, plan.cores, plan.batch) < 1 or plan.delay < 0 or (slo is not None and slo <= 0):

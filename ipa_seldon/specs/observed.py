@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ipa_seldon.specs.desired import ENTRY, SIDECAR
 from ipa_seldon.specs.seldon_operator import Document, containers, deployment_name
 
 PAUSED = "ipa.seldon.io/paused"
@@ -119,6 +120,15 @@ def is_ready(pod: Document) -> bool:
 def asked_cores(pod: Document, container: str) -> int:
     """The whole cores that a pod, or the template of one, asks for; 0 where it asks for none."""
     return next((_cores(found) or 0 for found in pod["spec"]["containers"] if found["name"] == container), 0)
+
+
+def entry_of(pod: Document, key: str) -> str:
+    """The entry of the plan document that a pod, or one of a template, of the stage or variant ``key`` reads."""
+    for container in pod["spec"]["containers"]:
+        arguments = container.get("args") or ()
+        if container["name"] == SIDECAR and ENTRY in arguments:
+            return str(arguments[arguments.index(ENTRY) + 1])
+    return key
 
 
 def granted_cores(pod: Document, container: str) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import KEY, plan_document, pod_plans, set_plans
+from ipa_seldon.specs.desired import KEY, SIDECAR, entries, entry_name, plan_document, pod_plans, set_plans
 from ipa_seldon.specs.seldon_operator import (
     FIRST_GRPC_PORT,
     FIRST_HTTP_PORT,
@@ -22,9 +22,8 @@ from ipa_seldon.specs.seldon_operator import (
     Document,
     containers,
 )
-from ipa_seldon.specs.traffic import ENTRY, percentages
+from ipa_seldon.specs.traffic import Size, percentages, read_entry, sized
 
-SIDECAR = "ipa-sidecar"
 PIPELINE_LABEL = "ipa.seldon.io/pipeline"
 KIND_LABEL, PIPELINE_KIND = "ipa.seldon.io/kind", "pipeline"
 """The label of ConfigMaps that hold a pipeline file and what was measured for it, under these names."""
@@ -51,6 +50,7 @@ class SeldonSettings:
     """What a cluster needs to know beside the pipeline. ``model_uri`` names the model repository (``pvc://claim/path``,
     ``gs://bucket/path``); ``triton_image`` and ``sidecar_image`` are image references; ``memory`` and ``shared_memory``
     Kubernetes quantities for one Triton. ``predictor`` None: one for each variant that a pipeline of one stage runs.
+    ``gpu_resource`` is the name by which pods ask for GPUs.
     """
 
     model_uri: str
@@ -59,10 +59,11 @@ class SeldonSettings:
     memory: str
     shared_memory: str
     predictor: str | None = "default"
+    gpu_resource: str = "nvidia.com/gpu"
 
 
 def seldon_deployment(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) -> dict[str, Any]:
-    """The SeldonDeployment that serves ``pipeline``, its pods on the cores of ``plan``.
+    """The SeldonDeployment that serves ``pipeline``, its pods on the cores and GPUs of ``plan``.
 
     PlatformError where the executor of Seldon Core would not run the pipeline's graph as it is meant: it answers with
     its first child's answer alone, so a graph is a chain.
@@ -105,21 +106,20 @@ def _set(pipeline: Pipeline, plan: Plan, settings: SeldonSettings) -> list[dict[
     for allocation in plan[stage.name]:
         own = replace(settings, predictor=allocation.variant)
         predictor = _predictor(pipeline, {stage.name: (allocation,)}, own)
-        for container in containers(predictor["componentSpecs"][0]):
-            if container["name"] == SIDECAR:
-                container["args"] += [ENTRY, allocation.variant]
+        entry = entry_name(allocation.variant, allocation.gpus)
+        read_entry(predictor["componentSpecs"][0], stage.name, entry)
         predictors.append({**predictor, **({"traffic": traffic[allocation.variant]} if len(variants) > 1 else {})})
     return predictors
 
 
 def plan_config_map(pipeline: Pipeline, plan: Plan, predictor: str | None = "default") -> dict[str, Any]:
     """The ConfigMap whose document the sidecars follow; ``predictor`` as in SeldonSettings."""
-    entries = pod_plans(pipeline, plan) if predictor else set_plans(pipeline, plan)
+    plans = pod_plans(pipeline, plan) if predictor else set_plans(pipeline, plan)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": plan_name(pipeline.name), "labels": {PIPELINE_LABEL: pipeline.name}},
-        "data": {KEY: plan_document(entries)},
+        "data": {KEY: plan_document(entries(plans))},
     }
 
 
@@ -177,7 +177,7 @@ def stage_component(pipeline: str, stage: str, given: Document, plan: Plan, sett
         volumes.insert(0, memory)
         triton["volumeMounts"].append({"name": "shared-memory", "mountPath": SHARED_MEMORY})
     others = (triton if container is server else container for container in containers(given))
-    return {
+    component = {
         **given,
         "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), PIPELINE_LABEL: pipeline}},
         "spec": {
@@ -187,6 +187,8 @@ def stage_component(pipeline: str, stage: str, given: Document, plan: Plan, sett
             "terminationGracePeriodSeconds": pod.get("terminationGracePeriodSeconds", _GRACE),
         },
     }
+    read_entry(component, stage, entry_name(stage, allocations[0].gpus))
+    return component
 
 
 def _has_shared_memory(container: Document) -> bool:
@@ -216,7 +218,7 @@ def _triton(given: Document, allocation: Allocation, settings: SeldonSettings) -
             {"name": "http", "containerPort": FIRST_HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": FIRST_GRPC_PORT, "protocol": "TCP"},
         ],
-        "resources": _resources(given.get("resources") or {}, allocation.cores, settings.memory),
+        "resources": _resources(given.get("resources") or {}, allocation, settings),
         "startupProbe": _probe("/v2/health/live", "http", _STARTUP_PERIOD, _STARTUP_FAILURES),
         "livenessProbe": _probe("/v2/health/live", "http", 10, 3),
         # Ready is who answers requests, and that is the model, not the server.
@@ -227,11 +229,13 @@ def _triton(given: Document, allocation: Allocation, settings: SeldonSettings) -
     }
 
 
-def _resources(given: Document, cores: int, memory: str) -> dict[str, Any]:
+def _resources(given: Document, allocation: Allocation, settings: SeldonSettings) -> dict[str, Any]:
     """Cores as request and limit: only then may they be promised, and changed in place. So is memory, unless given."""
-    kinds = {kind: given.get(kind) or {} for kind in ("requests", "limits")}
-    ours = {"cpu": str(cores)} | ({} if any("memory" in stated for stated in kinds.values()) else {"memory": memory})
-    return {**given, **{kind: {**stated, **ours} for kind, stated in kinds.items()}}
+    made = sized(given, Size(allocation.cores, allocation.gpus), settings.gpu_resource)
+    if not any("memory" in made[kind] for kind in ("requests", "limits")):
+        for kind in ("requests", "limits"):
+            made[kind]["memory"] = settings.memory
+    return made
 
 
 def _sidecar(pipeline: str, stage: str, settings: SeldonSettings) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from typing import Any
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Plan
-from ipa_seldon.specs.seldon import PIPELINE_LABEL, SIDECAR, SeldonSettings, chain, stage_component
+from ipa_seldon.specs.desired import SIDECAR
+from ipa_seldon.specs.seldon import PIPELINE_LABEL, SeldonSettings, chain, stage_component
 from ipa_seldon.specs.seldon_operator import SEPARATE_ENGINE, TRITON, Document, containers, nodes, problems
+from ipa_seldon.specs.traffic import read_entry
 
 PREFIX = "ipa.seldon.io/"
 ATTACHED_FROM = f"{PREFIX}attached-from"
@@ -36,7 +38,7 @@ def attached(document: Document, pipeline: Pipeline, plan: Plan, settings: Seldo
     spec = kept["spec"] if (kept := _kept(document)) else document["spec"]
     if settings.predictor is None:
         raise PlatformError(f"sdep/{name}: the pipeline file's spec.seldon.predictor: None: accepted: a name")
-    for obstacle in _obstacles(name, spec, pipeline, settings.predictor):
+    for obstacle in _obstacles(name, spec, pipeline, settings):
         raise PlatformError(f"sdep/{name}: {obstacle}")
     made = _adaptable(spec, pipeline, plan, settings)
     for problem in (*_taken(made), *problems({**document, "spec": made})):
@@ -71,13 +73,13 @@ def is_attached(document: Document) -> bool:
 
 
 def is_edited(document: Document) -> bool:
-    """Whether the spec of an attached one has changed since, but for cores, which an adapter may change."""
+    """Whether the spec of an attached one has changed since, but for cores and GPUs, which an adapter may change."""
     kept = _kept(document)
     return kept is not None and kept["digest"] != _digest(document["spec"])
 
 
 def same_spec(one: Document, other: Document) -> bool:
-    """Whether two SeldonDeployments differ in no more than cores."""
+    """Whether two SeldonDeployments differ in no more than cores and GPUs."""
     return _digest(one["spec"]) == _digest(other["spec"])
 
 
@@ -109,15 +111,24 @@ def _kept(document: Document) -> dict[str, Any] | None:
 
 
 def _digest(spec: Document) -> str:
-    """Of a spec without its nodes' cores."""
+    """Of a spec without its nodes' cores and GPUs, and which entry of the plan their pods read."""
     plain = deepcopy(dict(spec))
     for predictor in plain["predictors"]:
         names = {node["name"] for node in nodes(predictor["graph"])}
-        for container in _all_containers(predictor):
-            for kind in ("requests", "limits"):
+        for component in predictor.get("componentSpecs") or ():
+            for container in containers(component):
                 if container["name"] in names:
-                    ((container.get("resources") or {}).get(kind) or {}).pop("cpu", None)
+                    _strip(container.get("resources") or {})
+                    read_entry(component, "", "")
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _strip(resources: dict[str, Any]) -> None:
+    """Take cores and whatever devices there are out of a container's resources."""
+    for kind in ("requests", "limits"):
+        stated = resources.get(kind) or {}
+        for name in [name for name in stated if name == "cpu" or "/" in name]:
+            del stated[name]
 
 
 def _all_containers(predictor: Document) -> list[dict[str, Any]]:
@@ -127,8 +138,9 @@ def _all_containers(predictor: Document) -> list[dict[str, Any]]:
 # ---- what cannot be attached ------------------------------------------------------------------------------------
 
 
-def _obstacles(name: str, spec: Document, pipeline: Pipeline, predictor: str) -> Iterator[str]:
+def _obstacles(name: str, spec: Document, pipeline: Pipeline, settings: SeldonSettings) -> Iterator[str]:
     """Why a spec cannot be adapted; only the first counts."""
+    predictor = settings.predictor or ""
     if pipeline.name != name:
         yield (
             f"the pipeline file's metadata.name: {pipeline.name!r}: accepted: {name!r}: "
@@ -141,7 +153,9 @@ def _obstacles(name: str, spec: Document, pipeline: Pipeline, predictor: str) ->
     if predictor not in names:
         yield f"the pipeline file's spec.seldon.predictor: {predictor!r}: accepted: {', '.join(names)}"
     index = names.index(predictor)
-    yield from _predictor_obstacles(f"spec.predictors[{index}]", spec["predictors"][index], chain(pipeline))
+    where, adapted = f"spec.predictors[{index}]", spec["predictors"][index]
+    yield from _predictor_obstacles(where, adapted, chain(pipeline))
+    yield from _gpu_obstacles(where, adapted, pipeline, settings.gpu_resource)
     if spec.get("transport") == "grpc" and len(pipeline.stages) > 1:
         yield "spec.transport: 'grpc': accepted: rest: between nodes, gRPC loses the outputs that Triton sends raw"
 
@@ -174,6 +188,18 @@ def _predictor_obstacles(where: str, predictor: Document, order: Sequence[str]) 
             yield f"{where}.componentSpecs: container {label!r} appears twice; accepted: one per node"
     if SIDECAR in placed:
         yield f"{where}.componentSpecs: container {SIDECAR!r} is there already: it can be adapted as it is"
+
+
+def _gpu_obstacles(where: str, predictor: Document, pipeline: Pipeline, resource: str) -> Iterator[str]:
+    """GPUs that the pipeline file knows nothing of: they would be taken from the pods."""
+    on_gpus = {stage.name for stage, _ in pipeline.on_gpus}
+    for container in _all_containers(predictor):
+        stated = (container.get("resources") or {}).get("limits") or {}
+        if resource in stated and container["name"] not in on_gpus:
+            yield (
+                f"{where}.componentSpecs: container {container['name']!r}: {resource}: {stated[resource]}; "
+                "accepted: where the pipeline file has variants of its stage with device: gpu"
+            )
 
 
 def _taken(spec: Document) -> Iterator[str]:

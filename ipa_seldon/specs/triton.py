@@ -34,7 +34,8 @@ def model_configuration(
 ) -> dict[str, Any]:
     """The complete configuration that makes ``allocation`` run, from the repository's ``base``.
 
-    ``version`` is the variant's; ``delay`` (seconds) is how long a batch may wait to fill. With an ``slo`` (seconds,
+    ``version`` is the variant's, and its device decides on the kind of its instances: on a GPU there is one for each
+    GPU of the replica. ``delay`` (seconds) is how long a batch may wait to fill. With an ``slo`` (seconds,
     above 0) the queue goes by the deadlines that requests state (``ipa_seldon.deadlines``): those of the lowest
     priority number come first, and Triton rejects what queues longer than its own timeout, or than the SLO.
 
@@ -52,13 +53,14 @@ def model_configuration(
         batching |= _by_deadline(slo)
     parameters = base.get("parameters", {})
     threads = [THREADS, *({ONNX_THREADS} & parameters.keys())]
-    group = {"kind": "KIND_CPU", **next(iter(base.get("instance_group", ())), {}), "count": allocation.replicas}
+    group = {key: value for key, value in next(iter(base.get("instance_group", ())), {}).items() if key != "gpus"}
+    device = {"kind": "KIND_GPU", "gpus": list(range(allocation.gpus))} if allocation.gpus else {"kind": "KIND_CPU"}
     return {
         **base,
         "version_policy": {"specific": {"versions": [version]}},
         "max_batch_size": allocation.batch,
         "dynamic_batching": batching,
-        "instance_group": [group],
+        "instance_group": [{**group, **device, "count": allocation.replicas}],
         "parameters": parameters | {key: {"string_value": str(allocation.cores)} for key in threads},
     }
 
@@ -77,12 +79,14 @@ def allocation_of(configuration: Mapping[str, Any], variants: Mapping[int, str])
     if version not in variants:
         accepted = ", ".join(str(known) for known in sorted(variants))
         raise PlatformError(f"model {name!r}: serves version {version}, which is no variant; variants are: {accepted}")
+    groups = configuration.get("instance_group", ())
     threads = configuration.get("parameters", {}).get(THREADS, {}).get("string_value", "1")
     return Allocation(
         variant=variants[version],
-        replicas=sum(int(group.get("count", 1)) for group in configuration.get("instance_group", ())),
+        replicas=sum(int(group.get("count", 1)) for group in groups),
         cores=int(threads),
         batch=int(configuration.get("max_batch_size", 0)),
+        gpus=max((len(group.get("gpus", ())) for group in groups if group.get("kind") == "KIND_GPU"), default=0),
     )
 
 

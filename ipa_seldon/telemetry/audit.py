@@ -211,6 +211,13 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             raise ConfigError(f"{path}: line {number}: not JSON: {error.msg}") from error
 
 
+def _as_it_is_now(pipeline: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pipeline file of a log. In an older one stages have GPUs, which counted in the cost per hour alone."""
+    spec = pipeline["spec"]
+    stages = {name: {key: value for key, value in s.items() if key != "gpus"} for name, s in spec["stages"].items()}
+    return {**pipeline, "spec": {**spec, "stages": stages}}
+
+
 def _config(path: Path, head: Mapping[str, Any]) -> Config:
     points: dict[tuple[str, str], dict[tuple[int, int], Measurement]] = {}
     capacities: dict[tuple[str, float], Capacity] = {}
@@ -222,8 +229,8 @@ def _config(path: Path, head: Mapping[str, Any]) -> Config:
             key = (row["variant"], row["slo"])
             before = capacities[key].points if key in capacities else {}
             capacities[key] = Capacity({**before, row["cores"]: row["capacity"]}, row["load_time"])
-        document = parse_document(path, head["pipeline"])
-    except (KeyError, TypeError) as error:
+        document = parse_document(path, _as_it_is_now(head["pipeline"]))
+    except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: line 1: not the head of an audit log: {error!r}") from error
     profiles = {key: Profile(of_variant) for key, of_variant in points.items()}
     return make_config(path, document, profiles, capacities)

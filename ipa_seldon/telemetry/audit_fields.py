@@ -72,7 +72,7 @@ PROPOSAL: Mapping[str, Field] = {
     "status": Field("string", "`optimal`, or `degraded`: no plan keeps the SLO at that load."),
     "objective": Field("number", "What was maximised: the weighted sum, the accuracy, or minus the cost."),
     "accuracy": Field("number", "Of the plan, in the measure of the file."),
-    "cost": Field("integer", "Cores of the plan."),
+    "cost": Field("number", "Cores of the plan, and those that its GPUs cost as much as (`objective.gpu_cores`)."),
     "latency": Field("number", "Predicted for the slowest path at the SLO's percentile, queues included."),
     "served": Field("number", "Load that the plan carries."),
     "solver": Field("string", "What solved it."),
@@ -101,6 +101,7 @@ ALLOCATION: Mapping[str, Field] = {
     "batch": Field("integer", "Largest batch, in requests."),
     "replicas": Field("integer", "How many."),
     "share": Field("number", "Of the stage's requests; 1 unless several variants share them."),
+    "gpus": Field("integer", "Of one replica."),
 }
 """Of one variant in a plan."""
 

@@ -19,10 +19,12 @@ FIRST_PLAN, SCORED, PRICED = "once a plan was decided", "once a horizon has been
 
 CURRENT_REPLICAS = Metric("ipa_current_replicas", "Replicas of the plan that runs.", VARIANT, RUNS)
 CURRENT_CORES = Metric("ipa_current_cores", "Cores of the plan that runs, over all replicas.", VARIANT, RUNS)
+CURRENT_GPUS = Metric("ipa_current_gpus", "GPUs of the plan that runs, over all replicas.", VARIANT, RUNS)
 CURRENT_BATCH = Metric("ipa_current_batch_size", "Largest batch of the plan that runs, in requests.", VARIANT, RUNS)
 CURRENT_SHARE = Metric("ipa_current_share_ratio", "Share of its stage's requests in the plan that runs.", VARIANT, RUNS)
 DESIRED_REPLICAS = Metric("ipa_desired_replicas", "Replicas of the plan decided last.", VARIANT, DECIDED)
 DESIRED_CORES = Metric("ipa_desired_cores", "Cores of the plan decided last, over all replicas.", VARIANT, DECIDED)
+DESIRED_GPUS = Metric("ipa_desired_gpus", "GPUs of the plan decided last, over all replicas.", VARIANT, DECIDED)
 DESIRED_BATCH = Metric(
     "ipa_desired_batch_size", "Largest batch of the plan decided last, in requests.", VARIANT, DECIDED
 )
@@ -132,8 +134,20 @@ LOAD_FAULTS = Metric(
     "ipa_load_faults_total", "Rounds with whose load something was the matter, by what.", (*PIPELINE, "reason")
 )
 
-CURRENT = {"replicas": CURRENT_REPLICAS, "cores": CURRENT_CORES, "batch": CURRENT_BATCH, "share": CURRENT_SHARE}
-DESIRED = {"replicas": DESIRED_REPLICAS, "cores": DESIRED_CORES, "batch": DESIRED_BATCH, "share": DESIRED_SHARE}
+CURRENT = {
+    "replicas": CURRENT_REPLICAS,
+    "cores": CURRENT_CORES,
+    "gpus": CURRENT_GPUS,
+    "batch": CURRENT_BATCH,
+    "share": CURRENT_SHARE,
+}
+DESIRED = {
+    "replicas": DESIRED_REPLICAS,
+    "cores": DESIRED_CORES,
+    "gpus": DESIRED_GPUS,
+    "batch": DESIRED_BATCH,
+    "share": DESIRED_SHARE,
+}
 OF_PIPELINE = (
     *(*CURRENT.values(), *DESIRED.values(), WAITING),
     *(OBSERVED, FORECAST, SMAPE, COVERAGE, QUANTILE, JUDGED),

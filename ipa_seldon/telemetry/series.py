@@ -38,6 +38,7 @@ Made = TypeVar("Made", bound=Instrument)
 FIELDS: Mapping[str, Callable[[Allocation], float]] = {
     "replicas": lambda one: one.replicas,
     "cores": lambda one: one.replicas * one.cores,
+    "gpus": lambda one: one.replicas * one.gpus,
     "batch": lambda one: one.batch,
     "share": lambda one: one.share,
 }

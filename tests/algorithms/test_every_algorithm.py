@@ -10,8 +10,8 @@ from ipa_seldon.algorithms import ALGORITHMS, BY_CAPACITY, WITH_SETS, Algorithm,
 from ipa_seldon.bootstrap import build_solver, first_plan
 from ipa_seldon.controller import Controller
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Decision, Outcome, Status, allocated_cores
-from tests.factories import OF_A_SERVICE, random_pipeline, random_service, random_set
+from ipa_seldon.plan import Decision, Outcome, Status, within_limits
+from tests.factories import OF_A_SERVICE, random_pipeline, random_service, random_set, with_gpus
 from tests.fakes import LastForecaster, MemoryPlatform
 
 SEEDS = range(5)
@@ -20,7 +20,11 @@ SEEDS = range(5)
 def pipeline_for(name: str, seed: int) -> Pipeline:
     if name in OF_A_SERVICE:
         return random_service(seed)
-    return random_set(seed) if name in BY_CAPACITY else random_pipeline(seed)
+    if name in BY_CAPACITY:
+        return random_set(seed)
+    # Two GPUs for each stage: a replica of every variant fits, whichever one an algorithm keeps to.
+    pipeline = random_pipeline(seed)
+    return pipeline if name in WITH_SETS or seed % 2 else with_gpus(pipeline, seed, least=2)
 
 
 def build(name: str, pipeline: Pipeline, rate: float | None) -> Algorithm:
@@ -48,8 +52,8 @@ def varying(seed: int) -> list[float]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, seed: int) -> None:
-    """One variant per stage, or a set that shares all of the load, replicas and cores within the limits at any load;
-    optimal means that the load is carried within the SLO, degraded has a reason.
+    """One variant per stage, or a set that shares all of the load, replicas, cores and GPUs within the limits at any
+    load; optimal means that the load is carried within the SLO, degraded has a reason.
     """
     pipeline = pipeline_for(name, seed)
     for decision in run(name, pipeline, varying(seed)):
@@ -63,7 +67,7 @@ def test_proposals_stay_within_the_limits_and_keep_what_they_promise(name: str, 
             assert {allocation.variant for allocation in allocations} <= {variant.name for variant in stage.variants}
             assert all(allocation.replicas >= 1 for allocation in allocations)
             assert sum(allocation.replicas for allocation in allocations) <= stage.max_replicas
-        assert pipeline.cores is None or allocated_cores(proposal.plan) <= pipeline.cores
+        assert within_limits(pipeline, proposal.plan)
         assert bool(proposal.reason) == (proposal.status is Status.DEGRADED)
         if proposal.status is Status.OPTIMAL:
             assert decision.rate is not None

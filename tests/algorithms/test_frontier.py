@@ -30,7 +30,7 @@ from ipa_seldon.plan import Allocation, Observation, Proposal, Status, plan_from
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
 from tests.algorithms.test_ipa import make_variant
-from tests.factories import random_pipeline
+from tests.factories import random_pipeline, with_gpus
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
 SOLVERS = ("auto", "highs", "gurobi", "exhaustive")
@@ -61,7 +61,7 @@ class Everything:
 
     def fewest_batches(self, accuracy: float, cost: float) -> float:
         """The least sum of batch sizes of the plans of that accuracy and cost."""
-        return float(self.batches[(abs(self.accuracy - accuracy) < CLOSE) & (self.cost == cost)].min())
+        return float(self.batches[(abs(self.accuracy - accuracy) < CLOSE) & (abs(self.cost - cost) < CLOSE)].min())
 
 
 def everything(algorithm: Ipa, rate: float) -> Everything:
@@ -74,7 +74,11 @@ def everything(algorithm: Ipa, rate: float) -> Everything:
     replicas = [o.replicas(rate) for o in options]
     delays = [along(t, o.delay(rate, replicas[t])) for t, o in enumerate(options)]
     accuracies = [along(t, o.accuracy) for t, o in enumerate(options)]
-    cost = sum(along(t, replicas[t] * o.cores) for t, o in enumerate(options))
+    cores = sum(along(t, replicas[t] * o.cores) for t, o in enumerate(options))
+    held = [np.array([variant.gpus for variant in o.variants], dtype=float) for o in options]
+    gpus = sum(along(t, replicas[t] * held[t]) for t in range(count))
+    # Rounded, so that sums of GPUs' costs that are equal are.
+    cost = np.round(cores + pipeline.gpu_cores * gpus, 6)
     measure = algorithm.settings.measure
     if measure in (AccuracyMeasure.PRODUCT, AccuracyMeasure.RANK):
         accuracy = reduce(np.multiply, accuracies)
@@ -86,16 +90,20 @@ def everything(algorithm: Ipa, rate: float) -> Everything:
     for path in algorithm.paths:
         kept &= sum(delays[t] for t in path) <= pipeline.slo + 1e-9
     if pipeline.cores is not None:
-        kept &= cost <= pipeline.cores
+        kept &= cores <= pipeline.cores
+    if pipeline.gpus is not None:
+        kept &= gpus <= pipeline.gpus
     batches = np.broadcast_to(reduce(np.add, [along(t, o.batch) for t, o in enumerate(options)]), kept.shape)
     return Everything(accuracy[kept], np.broadcast_to(cost, kept.shape)[kept], batches[kept])
 
 
 def varied(seed: int, stages: int | None = None) -> Pipeline:
-    """A random pipeline; of two, one has three variants in every stage and an SLO that leaves much to trade."""
+    """A random pipeline; of two, one has three variants in every stage and an SLO that leaves much to trade; of the
+    others some have variants on GPUs.
+    """
     pipeline = random_pipeline(seed, stages)
     if seed % 2:
-        return pipeline
+        return with_gpus(pipeline, seed) if seed % 3 else pipeline
     rng = np.random.default_rng(seed)
     richer = [
         dataclasses.replace(stage, variants=tuple(random_variant(rng, m, max_cores=2) for m in range(3)))
@@ -112,7 +120,7 @@ def keeps_its_promises(algorithm: Ipa, document: dict[str, Any] | None, rate: fl
 
 def same(proposal: Proposal, accuracy: float, cost: float) -> bool:
     """Whether the plan lies there, as closely as accuracies are told apart."""
-    return abs(proposal.accuracy - accuracy) < CLOSE and proposal.cost == cost
+    return abs(proposal.accuracy - accuracy) < CLOSE and abs(proposal.cost - cost) < CLOSE
 
 
 def trading(pipeline: Pipeline, solver: str, measure: AccuracyMeasure, **fields: object) -> Ipa:
@@ -120,7 +128,7 @@ def trading(pipeline: Pipeline, solver: str, measure: AccuracyMeasure, **fields:
     return Ipa(pipeline, dataclasses.replace(built, **fields))  # type: ignore[arg-type]  # test shorthand
 
 
-def pairs(proposals: list[Proposal]) -> list[tuple[float, int]]:
+def pairs(proposals: list[Proposal]) -> list[tuple[float, float]]:
     return [(proposal.accuracy, proposal.cost) for proposal in proposals]
 
 
@@ -137,7 +145,7 @@ def test_the_frontier_is_what_brute_force_finds(
     every = everything(algorithm, rate)
     found = [point.proposal for point in algorithm.frontier(rate)]
     wanted = every.frontier()
-    assert [cost for _, cost in pairs(found)] == [cost for _, cost in wanted]
+    assert [cost for _, cost in pairs(found)] == pytest.approx([cost for _, cost in wanted])
     assert [accuracy for accuracy, _ in pairs(found)] == pytest.approx([a for a, _ in wanted], abs=CLOSE)
     assert bool(found) == (algorithm.decide(rate, NOTHING).status is Status.OPTIMAL)
     for proposal in found:
@@ -201,8 +209,8 @@ def test_the_most_accurate_plan_within_a_cost(
     cores = max(least, round(part * max(every.cost, default=20.0)))
     algorithm = trading(pipeline, solver, measure, constraint=CostAtMost(cores))
     proposal = algorithm.decide(rate, NOTHING)
-    affordable = [pair for pair in every.frontier() if pair[1] <= cores]
-    assert proposal.cost <= cores
+    affordable = [pair for pair in every.frontier() if pair[1] <= cores + CLOSE]
+    assert proposal.cost <= cores + CLOSE
     assert proposal.objective == proposal.accuracy
     if affordable:
         best = affordable[-1]
@@ -215,7 +223,8 @@ def test_the_most_accurate_plan_within_a_cost(
         assert proposal.status is Status.DEGRADED
         assert proposal.reason
         tighter = pipeline.cores is None or cores <= pipeline.cores
-        assert proposal.why["binding"] in ("slo", "cost" if tighter else "cores")
+        scarce = {"cost", "cores", "gpus"} if pipeline.on_gpus else {"cost" if tighter else "cores"}
+        assert proposal.why["binding"] in scarce | {"slo"}
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -389,7 +398,7 @@ def test_starting_up_only_decides_among_plans_as_accurate_and_as_cheap(
 def test_fixed_replicas_keep_to_a_cost_and_stay_as_accurate_as_can_be() -> None:
     """RIM leaves cost aside: a least accuracy changes nothing, a limit on cost holds."""
 
-    def chosen(constraint: CostAtMost | AccuracyAtLeast | None) -> tuple[str, int]:
+    def chosen(constraint: CostAtMost | AccuracyAtLeast | None) -> tuple[str, float]:
         built = Settings(build_solver("auto"), baselines=Baselines(replicas={"a": 2}), constraint=constraint)
         proposal = rim(three_variants(), built).decide(5.0, NOTHING)
         return proposal.plan["a"][0].variant, proposal.cost

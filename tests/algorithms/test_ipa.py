@@ -18,11 +18,11 @@ from ipa_seldon.algorithms.ipa import Ipa, combine
 from ipa_seldon.bootstrap import build_solver
 from ipa_seldon.options import Choices, Weights, base_allocations, prepare
 from ipa_seldon.pipeline import Pipeline, Stage, Variant
-from ipa_seldon.plan import Allocation, Observation, Plan, Status, allocated_cores
+from ipa_seldon.plan import Allocation, Observation, Plan, Status, within_limits
 from ipa_seldon.profiles import Measurement, Profile
 from ipa_seldon.programs import AccuracyMeasure
 from ipa_seldon.queueing import Queueing
-from tests.factories import random_pipeline
+from tests.factories import random_pipeline, with_gpus
 
 NOTHING = Observation(time=0.0, arrivals=(), plan={})
 SOLVERS = ("auto", "highs", "gurobi", "exhaustive")
@@ -59,10 +59,12 @@ def every_plan(
     best: tuple[float, Plan | None] = (-math.inf, None)
     for combination in itertools.product(*tables):
         delay = {name: row[4] for name, row in zip(names, combination, strict=True)}
-        cost = sum(row[1] * row[3] for row in combination)
+        cores = sum(row[1] * row[3] for row in combination)
+        gpus = sum(row[0].gpus * row[3] for row in combination)
+        cost = cores + pipeline.gpu_cores * gpus
         if any(sum(delay[n] for n in path) > pipeline.slo for path in pipeline.paths):
             continue
-        if pipeline.cores is not None and cost > pipeline.cores:
+        if cores > (pipeline.cores or math.inf) or (pipeline.gpus is not None and gpus > pipeline.gpus):
             continue
         accuracies = [row[0].accuracy for row in combination]
         a = {"product": math.prod(accuracies), "sum": sum(accuracies), "average": sum(accuracies) / len(accuracies)}
@@ -71,7 +73,10 @@ def every_plan(
         if objective > best[0]:
             best = (
                 objective,
-                {n: (Allocation(r[0].name, r[3], r[1], r[2]),) for n, r in zip(names, combination, strict=True)},
+                {
+                    n: (Allocation(r[0].name, r[3], r[1], r[2], gpus=r[0].gpus),)
+                    for n, r in zip(names, combination, strict=True)
+                },
             )
     return best
 
@@ -79,8 +84,10 @@ def every_plan(
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), rate=st.sampled_from([0.0, 0.7, 5.0, 20.0, 60.0, 400.0]))
 def test_every_solver_finds_what_the_formulas_say(seed: int, rate: float) -> None:
-    """Auto = HiGHS = Gurobi = exhaustive = brute force from the paper's formulas; chains and DAGs, feasible and not."""
-    pipeline = random_pipeline(seed)
+    """Auto = HiGHS = Gurobi = exhaustive = brute force from the paper's formulas; chains and DAGs, feasible and not;
+    some with variants on GPUs, of which there are few.
+    """
+    pipeline = random_pipeline(seed) if seed % 2 else with_gpus(random_pipeline(seed), seed)
     measure = list(AccuracyMeasure)[seed % 3]
     assert measure is not AccuracyMeasure.RANK
     weights = Weights(alpha=10.0, beta=0.5, delta=1e-6)
@@ -90,13 +97,12 @@ def test_every_solver_finds_what_the_formulas_say(seed: int, rate: float) -> Non
         if best == -math.inf:
             assert proposal.status is Status.DEGRADED
             assert proposal.reason
-            assert proposal.cost == proposals[0].cost
+            assert proposal.cost == pytest.approx(proposals[0].cost)
         else:
             assert proposal.status is Status.OPTIMAL
             assert proposal.objective == pytest.approx(best, abs=1e-7)
             assert proposal.latency <= pipeline.slo + 1e-9
-        if pipeline.cores is not None:
-            assert allocated_cores(proposal.plan) <= pipeline.cores
+        assert within_limits(pipeline, proposal.plan)
 
 
 def calibrated_delay(pipeline: Pipeline, option: tuple[Variant, int, int, int], load: float) -> float:
@@ -115,7 +121,9 @@ def calibrated_delay(pipeline: Pipeline, option: tuple[Variant, int, int, int], 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), rate=st.sampled_from([0.0, 5.0, 20.0, 60.0]), switching=st.sampled_from([0.0, 0.3]))
 def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: float, switching: float) -> None:
-    """Auto = HiGHS = brute force over spare replicas, with tails for waits, and start-ups charged against what runs."""
+    """Auto = HiGHS = brute force over spare replicas, with tails for waits, and start-ups charged against what runs, on
+    GPUs too.
+    """
     pipeline = random_pipeline(seed, stages=1 + seed % 2, chain=True)
     load_times = np.random.default_rng(seed).uniform(0, 5, 3).tolist()
     stages = tuple(
@@ -129,6 +137,11 @@ def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: floa
         for stage in pipeline.stages
     )
     pipeline = dataclasses.replace(pipeline, stages=stages, max_batch=2)
+    pipeline = pipeline if seed % 3 else with_gpus(pipeline, seed)
+
+    def each(variant: Variant, cores: int) -> float:
+        return cores + pipeline.gpu_cores * variant.gpus
+
     weights = Weights(alpha=10.0, beta=0.5, delta=1e-6, switching=switching)
     fields = {"weights": weights, "queueing": Queueing.CALIBRATED}
     running = ipa(pipeline, "auto", **fields).decide(rate / 2, NOTHING).plan
@@ -141,7 +154,7 @@ def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: floa
             replicas = max(1, math.ceil(load / v.throughput(cores, batch) - 1e-9)) + spare
             now = running[stage.name][0]
             kept = min(replicas, now.replicas) if (v.name, cores) == (now.variant, now.cores) else 0
-            started = (replicas - kept) * cores * v.load_time
+            started = (replicas - kept) * each(v, cores) * v.load_time
             if replicas <= stage.max_replicas:
                 rows.append(
                     (
@@ -152,8 +165,12 @@ def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: floa
                 )
         tables.append(rows)
     for combination in itertools.product(*tables):
-        cost = sum(option[1] * option[3] for option, _, _ in combination)
-        if sum(delay for _, delay, _ in combination) > pipeline.slo or cost > (pipeline.cores or math.inf):
+        cost = sum(each(option[0], option[1]) * option[3] for option, _, _ in combination)
+        if sum(delay for _, delay, _ in combination) > pipeline.slo:
+            continue
+        if sum(option[1] * option[3] for option, _, _ in combination) > (pipeline.cores or math.inf):
+            continue
+        if pipeline.gpus is not None and sum(o[0].gpus * o[3] for o, _, _ in combination) > pipeline.gpus:
             continue
         value = 10.0 * math.prod(option[0].accuracy for option, _, _ in combination) - 0.5 * cost
         value -= 1e-6 * sum(option[2] for option, _, _ in combination) + switching * sum(s for _, _, s in combination)
@@ -168,15 +185,19 @@ def test_calibrated_waits_and_switching_are_solved_exactly(seed: int, rate: floa
         for stage in pipeline.stages:
             new, now = proposal.plan[stage.name][0], running[stage.name][0]
             kept = min(new.replicas, now.replicas) if (new.variant, new.cores) == (now.variant, now.cores) else 0
-            started += (new.replicas - kept) * new.cores * stage.variant(new.variant).load_time
+            variant = stage.variant(new.variant)
+            started += (new.replicas - kept) * each(variant, new.cores) * variant.load_time
         assert proposal.objective - switching * started == pytest.approx(best, abs=1e-7)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), rate=st.sampled_from([100.0, 400.0, 2000.0]))
 def test_a_degraded_plan_serves_the_most_load_then_costs_the_least(seed: int, rate: float) -> None:
-    """No plan within the SLO and the limits serves more; of those that serve as much, none is cheaper."""
+    """No plan within the SLO and the limits serves more; of those that serve as much, none is cheaper. GPUs, where
+    there are any, are used for it.
+    """
     pipeline = dataclasses.replace(random_pipeline(seed, stages=2), max_batch=2)
+    pipeline = pipeline if seed % 3 else with_gpus(pipeline, seed)
     algorithm = ipa(pipeline, "auto")
     proposal = algorithm.decide(rate, NOTHING)
     if (
@@ -197,8 +218,10 @@ def test_a_degraded_plan_serves_the_most_load_then_costs_the_least(seed: int, ra
         delay = {options.stage.name: seconds for options, _, _, seconds in combination}
         if any(sum(delay[n] for n in path) > pipeline.slo for path in pipeline.paths):
             continue
-        cost = sum(int(options.cores[k]) * n for options, k, n, _ in combination)
-        if pipeline.cores is not None and cost > pipeline.cores:
+        cores = sum(int(options.cores[k]) * n for options, k, n, _ in combination)
+        gpus = sum(options.variants[k].gpus * n for options, k, n, _ in combination)
+        cost = cores + pipeline.gpu_cores * gpus
+        if cores > (pipeline.cores or math.inf) or (pipeline.gpus is not None and gpus > pipeline.gpus):
             continue
         carried = min(min(n * float(o.throughput[k]) / o.stage.rate for o, k, n, _ in combination), rate)
         if carried > most * (1 + 1e-9):
@@ -206,7 +229,7 @@ def test_a_degraded_plan_serves_the_most_load_then_costs_the_least(seed: int, ra
         elif carried > most * (1 - 1e-9):
             cheapest = min(cheapest, cost)
     assert min(served, rate) == pytest.approx(most, rel=1e-6)
-    assert proposal.cost == cheapest
+    assert proposal.cost == pytest.approx(cheapest)
 
 
 def _served(algorithm: Ipa, plan: Plan) -> float:

@@ -69,7 +69,7 @@ def rich_pipeline(seed: int, stages: int, variants: int, rate: float) -> Pipelin
         for weights in (WEIGHTS, Weights(1e-6, 1.0, 1e-9))
     )
     shortest = sum(min(v.latency(v.cores[-1], 1) for v in stage.variants) for stage in pipeline.stages)
-    cores = int(rng.integers(thrifty.cost, free.cost + 1)) if rng.random() < 0.8 else None
+    cores = int(rng.integers(int(thrifty.cost), int(free.cost) + 1)) if rng.random() < 0.8 else None
     slo = shortest + float(rng.uniform(0.1, 1.1)) * max(free.latency - shortest, 0.1)
     return dataclasses.replace(pipeline, cores=cores, slo=slo if rng.random() < 0.7 else 100.0)
 

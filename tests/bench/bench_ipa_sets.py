@@ -52,7 +52,7 @@ def demanding(seed: int, measure: AccuracyMeasure, limits: str) -> Ipa:
 
     shortest = sum(min(v.latency(8, 1) for v in stage.variants) for stage in stages)
     slo = shortest + 0.4 * (alone(1e9, WEIGHTS).latency - shortest)
-    budget = (alone(slo, WEIGHTS).cost + alone(slo, Weights(1e-6, 1.0, 1e-9)).cost) // 2
+    budget = int(alone(slo, WEIGHTS).cost + alone(slo, Weights(1e-6, 1.0, 1e-9)).cost) // 2
     pipeline = Pipeline("bench", stages, edges, slo, cores=budget if limits == "slo and budget" else None)
     constraint = CostAtMost(budget) if limits == "cost_at_most" else None
     return ipa_sets(

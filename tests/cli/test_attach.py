@@ -18,7 +18,7 @@ from ipa_seldon.config import read_config
 from ipa_seldon.platforms.seldon.documents import look
 from ipa_seldon.specs.observed import refusal
 from ipa_seldon.specs.seldon_attach import ATTACHED_FROM
-from ipa_seldon.specs.traffic import with_cores
+from ipa_seldon.specs.traffic import Size, with_sizes
 from tests.cluster.controllers import Operator
 from tests.cluster.emulator import Emulator
 from tests.specs.graphs import plain_graph
@@ -150,7 +150,7 @@ def test_attaching_again_writes_at_most_the_pipeline(
     """
     assert run("attach", "sdep/video", "-f", str(file))[0] == 0
     stored = emulator.object("seldondeployments", "video")
-    cluster.update(SELDON_DEPLOYMENTS, "video", with_cores(stored, {"crop": 5}))
+    cluster.update(SELDON_DEPLOYMENTS, "video", with_sizes(stored, {"crop": Size(5)}, "nvidia.com/gpu"))
     emulator.clear_calls()
     code, out, err = run("attach", "sdep/video", "-f", str(file))
     assert (code, out) == (0, "")
@@ -176,7 +176,7 @@ def test_edits_are_not_lost_by_detaching(run: Run, emulator: Emulator, cluster: 
     """It is refused, and they are shown as the message says; an adapter's cores are none. --force drops all."""
     assert run("attach", "sdep/video", "-f", str(file))[0] == 0
     stored = emulator.object("seldondeployments", "video")
-    stored = cluster.update(SELDON_DEPLOYMENTS, "video", with_cores(stored, {"crop": 5}))
+    stored = cluster.update(SELDON_DEPLOYMENTS, "video", with_sizes(stored, {"crop": Size(5)}, "nvidia.com/gpu"))
     assert run("detach", "sdep/video", *DRY)[0] == 0
     stored["spec"]["predictors"][0]["graph"]["modelUri"] = "gs://bucket/new"
     cluster.update(SELDON_DEPLOYMENTS, "video", stored)

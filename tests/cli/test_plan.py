@@ -32,7 +32,7 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert set(plan["why"]) == {"binding", "runner_up"}
     assert set(plan["stages"]) == {"crop", "classification"}
     for allocations in plan["stages"].values():
-        assert [set(a) for a in allocations] == [{"variant", "cores", "batch", "replicas", "share"}]
+        assert [set(a) for a in allocations] == [{"variant", "cores", "batch", "replicas", "share", "gpus"}]
     assert yaml.safe_load(run("plan", "-f", str(path), "--rate", "20", "-o", "yaml").stdout)["cost"] == plan["cost"]
     assert "optimal" in run("plan", "-f", str(path), "--rate", "20").stdout
 

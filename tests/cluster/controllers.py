@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from ipa_seldon.specs.seldon_operator import containers, deployment_name, node_service_name, nodes
 from tests.cluster.documents import Documents
-from tests.cluster.nodes import Answer, dated, granted, pod_status, resources_of
+from tests.cluster.nodes import Answer, dated, gpus_in, granted, pod_status, resources_of
 from tests.cluster.pod_runner import InstantPods, PodRunner
 from tests.cluster.resources import Document
 
@@ -109,7 +109,8 @@ class Kubelet:
     """The controllers of Deployments and a node in one: as many pods as each Deployment asks for, run by ``runner``.
 
     There are no ReplicaSets: a Deployment owns its pods, and an annotation says which template each is from. ``answer``
-    is what becomes of a pod's wish for other resources, by default that it is granted; ``clock`` gives epoch seconds.
+    is what becomes of a pod's wish for other resources, by default that it is granted; ``clock`` gives epoch seconds. A
+    pod that asks for GPUs does not start before there are as many free, of the node's ``gpus``.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Kubelet:
         self._runner = runner or InstantPods()
         self._clock = clock
         self.answer: Answer = granted
+        self.gpus = 0
         self._resources: dict[str, list[Document]] = {}
         """What the containers of each pod that runs have, by the pod's name."""
 
@@ -149,6 +151,9 @@ class Kubelet:
         """Start or resize a pod where that is due, and report it; the pod as it then is."""
         name, asked, held = pod["metadata"]["name"], resources_of(pod), None
         if name not in self._resources:
+            taken = sum(map(gpus_in, self._resources.values()))
+            if gpus_in(asked) and gpus_in(asked) + taken > self.gpus:
+                return pod
             self._runner.start(pod)
             self._resources[name] = asked
         elif self._resources[name] != asked:
@@ -172,6 +177,8 @@ class Kubelet:
         # While a template is rolled out, one more pod than wanted at most, and never fewer ready ones.
         if not old:
             surplus, missing = max(0, len(current) - want), max(0, want - len(current))
+        elif len(pods) > want + 1:  # fewer are wanted since it began
+            surplus, missing = len(pods) - want - 1, 0
         elif all(map(_ready, current)):
             surplus, missing = (1, 0) if len(pods) > want else (0, 1)
         else:

@@ -55,6 +55,11 @@ def resources_of(pod: Document) -> list[Document]:
     return [container.get("resources", {}) for container in pod["spec"]["containers"]]
 
 
+def gpus_in(resources: list[Document]) -> int:
+    """How many GPUs the containers of a pod take."""
+    return sum(int((stated.get("limits") or {}).get("nvidia.com/gpu", 0)) for stated in resources)
+
+
 def pod_status(pod: Document, resources: list[Document], ip: str, ready: bool) -> Document:
     """As the kubelet reports it; ``resources`` are what each container really has."""
     statuses = [

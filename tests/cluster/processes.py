@@ -17,7 +17,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from ipa_seldon.platforms.triton_server import Address, TritonServer
-from ipa_seldon.specs.seldon import SIDECAR
+from ipa_seldon.specs.desired import SIDECAR
 from tests.cluster.containers import Command, Container
 from tests.cluster.documents import Documents
 from tests.cluster.pod_runner import loopback_address

@@ -12,9 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ipa_seldon.errors import PlatformError
-from ipa_seldon.specs.desired import PodPlan, pod_plan
-from ipa_seldon.specs.seldon import SIDECAR, SIDECAR_PORT
-from ipa_seldon.specs.traffic import ENTRY
+from ipa_seldon.specs.desired import ENTRY, SIDECAR, PodPlan, pod_plan
+from ipa_seldon.specs.seldon import SIDECAR_PORT
 from tests.cluster.pod_runner import InstantPods
 
 

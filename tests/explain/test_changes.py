@@ -43,6 +43,17 @@ def test_only_what_an_algorithm_goes_by(pipeline: str, algorithm: str, more: set
     assert kinds(published(pipeline, algorithm)) == LOAD_AND_SLO | more
 
 
+def test_a_budget_of_gpus_changes_by_one(tmp_path: Path) -> None:
+    """Where there are variants on them; not below none."""
+    content = changed("spec.stages.crop.variants.yolov5s", {"accuracy": 0.568, "version": 2, "device": "gpu"})
+    content["spec"] |= {"objective": {"gpu_cores": 8}, "limits": {"gpus": 0}}
+    config = read_config(write(tmp_path, content))
+    assert [c.edits for name, c in found(config).items() if "GPU" in name] == [{"limits.gpus": 1}]
+    assert edited(config, {"limits.gpus": 1}).pipeline.gpus == 1
+    content["spec"]["stages"]["crop"]["variants"]["yolov5s"]["device"] = "cpu"
+    assert not any("GPU" in name for name in found(read_config(write(tmp_path, content))))
+
+
 def test_an_slo_takes_those_of_the_stages_along() -> None:
     """Each by the same part, as base allocations go by theirs; what the file says of nothing else changes."""
     video = published("video")

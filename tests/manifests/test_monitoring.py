@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ipa_seldon.specs.seldon import METRICS_PORT, SIDECAR, SIDECAR_PORT
+from ipa_seldon.specs.desired import SIDECAR
+from ipa_seldon.specs.seldon import METRICS_PORT, SIDECAR_PORT
 from tests.manifests.documents import BASE, MONITORING, PIPELINES, Document, built, only, read
 
 ADDRESSES = {"IPv4": "10.0.0.7", "IPv6": "[fd00::7]"}

@@ -8,7 +8,7 @@ import pytest
 
 from ipa_seldon import __version__
 from ipa_seldon.schema import SeldonSpec
-from ipa_seldon.specs.seldon import SIDECAR
+from ipa_seldon.specs.desired import SIDECAR
 from ipa_seldon.specs.seldon_operator import containers, nodes, problems
 from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
 from tests.test_published_pipelines import profiles

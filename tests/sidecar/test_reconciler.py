@@ -110,11 +110,12 @@ def test_what_the_repository_states_is_not_ready(bench: Bench) -> None:
         PodPlan("light", 1, 2, 1, 0.0),
         PodPlan("light", 1, 1, 1, 0.001),
         PodPlan("light", 1, 1, 1, 0.0, slo=0.75),
+        PodPlan("light", 1, 1, 1, 0.0, gpus=2),
     ],
 )
 def test_any_difference_is_one_load(bench: Bench, plan: PodPlan) -> None:
-    """Variant and batch, cores alone, the delay alone, deadlines alone: one load each, and then what runs is what is
-    wanted; and back.
+    """Variant and batch, cores alone, the delay alone, deadlines alone, GPUs: one load each, and then what runs is what
+    is wanted; and back.
     """
     bench.step()
     bench.plan = document(plan)

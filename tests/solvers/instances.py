@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -25,7 +25,7 @@ DAGS: tuple[Paths, ...] = (
 
 def small_problem(seed: int) -> MultipleChoice:
     """Up to 5 stages of up to 7 options on a coarse grid, so that ties, dominated options and sums that just meet the
-    SLO are common; a budget in every second problem; about a third is infeasible.
+    SLO are common; a budget in every second problem, and of a second resource; about a third is infeasible.
     """
     rng = np.random.default_rng(seed)
     shapes = CHAINS + DAGS
@@ -35,17 +35,24 @@ def small_problem(seed: int) -> MultipleChoice:
     cores = [rng.integers(1, 12, size).astype(float) for size in sizes]
     longest = max(sum(float(rng.choice(latency[stage])) for stage in path) for path in paths)
     total = sum(float(rng.choice(options)) for options in cores)
-    return MultipleChoice(
+    made = MultipleChoice(
         accuracy=tuple(rng.choice([0, 0.3, 0.5, 0.7, 0.71, 0.8, 0.9, 1.0], size) for size in sizes),
         penalty=tuple(0.5 * options + 1e-6 * rng.choice([1, 2, 4, 8], len(options)) for options in cores),
         latency=tuple(latency),
-        cores=tuple(cores),
+        used=tuple(options[None, :] for options in cores),
         paths=paths,
         slo=round(longest * rng.uniform(0.6, 1.0), 2),
         alpha=float(rng.choice([0, 1, 5, 20, 60])),
         measure=AccuracyMeasure.PRODUCT if rng.random() < 0.5 else AccuracyMeasure.SUM,
-        budget=round(total * rng.uniform(0.6, 1.1)) if rng.random() < 0.5 else None,
+        budgets=(round(total * rng.uniform(0.6, 1.1)) if rng.random() < 0.5 else np.inf,),
     )
+    if seed % 2:
+        return made
+    # Options that take less of one resource take more of the other.
+    gpus = [np.where(rng.random(len(options)) < 0.7, np.round((12 - options) / 4), 0.0) for options in cores]
+    scarce = round(sum(float(rng.choice(options)) for options in gpus) * rng.uniform(0.8, 1.2))
+    used = tuple(np.stack(pair) for pair in zip(cores, gpus, strict=True))
+    return replace(made, used=used, budgets=(*made.budgets, float(scarce)))
 
 
 # 5 layers of 2 stages, each stage connected to all of the next layer: 32 paths over 10 stages and 16 edges.
@@ -56,10 +63,10 @@ def uniform_problem(paths: Paths, options: int, slo: float, seed: int) -> Multip
     """Independent numbers between 0.1 and 1, accuracies multiplied."""
     rng = np.random.default_rng(seed)
 
-    def table() -> tuple[Floats, ...]:
-        return tuple(rng.uniform(0.1, 1, options) for _ in range(1 + max(max(path) for path in paths)))
+    def table(*rows: int) -> tuple[Floats, ...]:
+        return tuple(rng.uniform(0.1, 1, (*rows, options)) for _ in range(1 + max(max(path) for path in paths)))
 
-    return MultipleChoice(table(), table(), table(), table(), paths, slo, 20.0, AccuracyMeasure.PRODUCT)
+    return MultipleChoice(table(), table(), table(), table(1), paths, slo, 20.0, AccuracyMeasure.PRODUCT)
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,10 @@ def large_problem(
     fastest = max(sum(float(latency[t].min()) for t in path) for path in paths)
     wanted = max(sum(float(latency[t][best[t]]) for t in path) for path in paths)
     least, most = sum(float(c.min()) for c in cores), sum(float(c[k]) for c, k in zip(cores, best, strict=True))
-    budget = float(round((least + most) / 2)) if tight else None
-    return MultipleChoice(
-        accuracy, penalty, latency, cores, paths, (fastest + max(wanted, fastest + 0.1)) / 2, alpha, measure, budget
-    )
+    budget = float(round((least + most) / 2)) if tight else np.inf
+    used = tuple(c[None, :] for c in cores)
+    slo = (fastest + max(wanted, fastest + 0.1)) / 2
+    return MultipleChoice(accuracy, penalty, latency, used, paths, slo, alpha, measure, (budget,))
 
 
 def _stage(size: Size, rate: float, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_seldon.programs import AccuracyMeasure, MultipleChoice, SolveStatus
+from ipa_seldon.programs import AccuracyMeasure, Floats, MultipleChoice, SolveStatus
 from ipa_seldon.solvers import Solver
 from ipa_seldon.solvers.auto import AutoSolver
 from ipa_seldon.solvers.exhaustive import ExhaustiveSolver
@@ -47,7 +47,9 @@ def oracle(problem: MultipleChoice) -> float | None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_solvers_agree(seed: int, gurobi: GurobiSolver) -> None:
-    """Auto = highs = gurobi = exhaustive on chains and DAGs, feasible or not, with and without a budget."""
+    """Auto = highs = gurobi = exhaustive on chains and DAGs, feasible or not, without a budget, with one, and with two
+    for resources of which options that take less of the one take more of the other.
+    """
     problem = small_problem(seed)
     expected = oracle(problem)
     for solver in (AutoSolver(), HighsSolver(), gurobi):
@@ -64,7 +66,11 @@ def test_the_small_problems_cover_every_case() -> None:
         "feasible": len(problems) - sum(infeasible),
         "dag": sum(not problem.is_chain for problem in problems),
         "chain": sum(problem.is_chain for problem in problems),
-        "budget": sum(problem.budget is not None for problem in problems),
+        "budget": sum(len(problem.bounded) == 1 for problem in problems),
+        "two budgets": sum(len(problem.bounded) == 2 for problem in problems),
+        "two budgets, feasible": sum(
+            len(problem.bounded) == 2 and not none for problem, none in zip(problems, infeasible, strict=True)
+        ),
         "product": sum(problem.measure is AccuracyMeasure.PRODUCT for problem in problems),
         "sum": sum(problem.measure is AccuracyMeasure.SUM for problem in problems),
     }
@@ -76,20 +82,23 @@ def problems(draw: st.DrawFn) -> MultipleChoice:
     paths: Paths = draw(st.sampled_from(CHAINS[:4] + DAGS[:4]))
     sizes = [draw(st.integers(1, 4)) for _ in range(1 + max(max(path) for path in paths))]
 
-    def table(values: st.SearchStrategy[float]) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
+    def table(values: st.SearchStrategy[float]) -> tuple[Floats, ...]:
         return tuple(np.array([draw(values) for _ in range(size)]) for size in sizes)
 
+    few = st.integers(0, 5).map(float)
+    resources = draw(st.integers(1, 2))
+    used = zip(*(table(few) for _ in range(resources)), strict=True)
     tenths = st.integers(0, 10).map(lambda k: k / 10)
     return MultipleChoice(
         accuracy=table(tenths),
         penalty=table(st.integers(-3, 9).map(float)),
         latency=table(tenths),
-        cores=table(st.integers(0, 5).map(float)),
+        used=tuple(map(np.stack, used)),
         paths=paths,
         slo=draw(st.integers(0, 25)) / 10,
         alpha=draw(st.sampled_from([0.0, 1.0, 7.0, 100.0])),
         measure=draw(st.sampled_from(MEASURES)),
-        budget=draw(st.none() | st.integers(0, 15).map(float)),
+        budgets=tuple(draw(st.just(np.inf) | st.integers(0, 15).map(float)) for _ in range(resources)),
     )
 
 

@@ -51,7 +51,7 @@ def test_an_infinite_slo_is_no_limit(seed: int) -> None:
 
 def test_a_negative_alpha_is_not_for_labels() -> None:
     """The bounds hold for alpha >= 0 only; labels decline instead of answering wrongly."""
-    problem = replace(small_problem(1), alpha=-3.0, slo=100.0, budget=None)
+    problem = replace(small_problem(1), alpha=-3.0, slo=100.0, budgets=(np.inf,))
     assert label_setting(problem) is None
     assert AutoSolver().choose(problem).objective == pytest.approx(
         ExhaustiveSolver().choose(problem).objective, abs=1e-7
@@ -64,14 +64,14 @@ def test_a_stage_without_options_is_infeasible(name: str) -> None:
     problem = small_problem(2)
 
     def emptied(arrays: tuple[Floats, ...]) -> tuple[Floats, ...]:
-        return (np.zeros(0), *arrays[1:])
+        return (arrays[0][..., :0], *arrays[1:])
 
     empty = replace(
         problem,
         accuracy=emptied(problem.accuracy),
         penalty=emptied(problem.penalty),
         latency=emptied(problem.latency),
-        cores=emptied(problem.cores),
+        used=emptied(problem.used),
     )
     if name == "gurobi":
         pytest.importorskip("gurobipy")

@@ -17,11 +17,12 @@ BY_HAND = MultipleChoice(
     accuracy=(np.array([0.5, 0.81, 0.9]), np.array([0.6, 0.75, 1.0])),
     penalty=(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])),
     latency=(np.array([0.1, 0.5, 0.8]), np.array([0.2, 0.5, 0.9])),
-    cores=(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])),
+    used=(np.array([[1.0, 2.0, 4.0], [2.0, 0.0, 0.0]]), np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 1.0]])),
     paths=((0, 1),),
     slo=1.0,
     alpha=10.0,
     measure=AccuracyMeasure.SUM,
+    budgets=(np.inf, np.inf),
 )
 
 
@@ -30,14 +31,16 @@ BY_HAND = MultipleChoice(
     [
         ({}, (1, 1), 11.6),  # 10 * (0.81 + 0.75) - 4
         ({"measure": AccuracyMeasure.PRODUCT, "alpha": 8.0}, (1, 0), 0.888),  # 8 * 0.81 * 0.6 - 3
-        ({"budget": 2.0}, (0, 0), 9.0),
+        ({"budgets": (2.0, np.inf)}, (0, 0), 9.0),
+        ({"budgets": (np.inf, 0.0)}, (1, 0), 11.1),  # the second resource rules out all but two pairs
+        ({"budgets": (2.0, 1.0)}, None, None),
         ({"slo": 0.2}, None, None),
-        ({"budget": 1.0}, None, None),
+        ({"budgets": (1.0, np.inf)}, None, None),
         ({"paths": ((0,), (1,)), "alpha": 100.0}, (2, 2), 183.0),  # stages side by side: each has the whole SLO
     ],
 )
 def test_by_hand(change: dict[str, object], choice: tuple[int, ...] | None, objective: float | None) -> None:
-    """SLO, budget, paths and both measures, each decisive once."""
+    """SLO, budgets, paths and both measures, each decisive once."""
     answer = ExhaustiveSolver().choose(replace(BY_HAND, **change))  # type: ignore[arg-type]  # fields by name
     assert answer.choice == choice
     assert answer.status is (SolveStatus.INFEASIBLE if choice is None else SolveStatus.OPTIMAL)
@@ -50,7 +53,8 @@ def test_every_chunk_counts() -> None:
     sizes = (8, 8, 8, 8, 8, 8)
     last = tuple(np.arange(size, dtype=float) for size in sizes)
     zero = tuple(np.zeros(size) for size in sizes)
-    problem = MultipleChoice(last, zero, zero, zero, (tuple(range(6)),), 1.0, 1.0, AccuracyMeasure.SUM)
+    used = tuple(np.zeros((1, size)) for size in sizes)
+    problem = MultipleChoice(last, zero, zero, used, (tuple(range(6)),), 1.0, 1.0, AccuracyMeasure.SUM)
     assert CHUNK < 8**6
     assert ExhaustiveSolver().choose(problem).choice == (7,) * 6
 

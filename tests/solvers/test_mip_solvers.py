@@ -75,7 +75,7 @@ def test_tie_breaks_are_honoured(solver: MipSolver, offset: float) -> None:
     same = np.full(3, 0.9)
     stages = 6
     problem = MultipleChoice(
-        (same,) * stages, (penalty,) * stages, (same,) * stages, (same,) * stages,
+        (same,) * stages, (penalty,) * stages, (same,) * stages, (same[None, :],) * stages,
         paths=(tuple(range(stages)),), slo=6.0, alpha=100.0, measure=AccuracyMeasure.PRODUCT,
     )  # fmt: skip
     assert solver.choose(problem).choice == (1,) * stages

@@ -90,7 +90,7 @@ def _container(name: str, rng: random.Random) -> Document:
     if rng.random() < 0.5:
         container |= {"image": "mine:1", "env": [{"name": "B", "value": "2"}], "command": ["tritonserver"]}
     if rng.random() < 0.5:
-        container["resources"] = {"limits": {"cpu": "8", "memory": "9Gi", "nvidia.com/gpu": "1"}}
+        container["resources"] = {"limits": {"cpu": "8", "memory": "9Gi", "example.com/fpga": "1"}}
     if rng.random() < 0.5:
         container |= {"args": ["--http-port=9001"], "ports": [{"name": "http", "containerPort": 9001}]}
     if rng.random() < 0.5:

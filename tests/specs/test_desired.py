@@ -13,13 +13,16 @@ from ipa_seldon.specs.desired import (
     NO_LIMIT,
     PodCores,
     PodPlan,
+    entries,
+    entries_in,
+    gpus_of,
     plan_document,
     pod_cores,
     pod_plan,
     pod_plans,
     stage_plan,
 )
-from tests.factories import random_pipeline
+from tests.factories import random_pipeline, with_gpus
 
 
 def test_a_pod_reads_what_its_stage_is_to_run() -> None:
@@ -67,6 +70,23 @@ def test_a_pod_is_told_no_more_threads_than_it_has_cores() -> None:
     assert stage_plan(text, "a") == pod_plan(text, "b", "new") == plan
     assert (pod_cores(text, "a"), pod_cores(text, "b")) == (cores, NO_LIMIT)
     assert pod_plan(json.dumps({"format": 1, "stages": {"a": vars(plan)}}), "a", "new") == plan
+
+
+def test_pods_with_gpus_read_an_entry_of_their_own() -> None:
+    """Beside that of the pods without, which serve on while they are replaced; older documents know no GPUs."""
+    pipeline = with_gpus(random_pipeline(4, stages=1), 2)
+    (stage,) = pipeline.stages
+    ((_, on_gpus), *_) = pipeline.on_gpus
+    plan = {stage.name: (Allocation(on_gpus.name, 1, 2, 1, gpus=on_gpus.gpus),)}
+    told = entries(pod_plans(pipeline, plan))
+    without = PodPlan("v", 1, 1, 1, 0.0)
+    text = plan_document({**told, stage.name: without})
+    (entry,) = told
+    assert gpus_of(entry) == pod_plan(text, entry).gpus == on_gpus.gpus
+    assert pod_plan(text, entry).variant == on_gpus.name
+    assert pod_plan(text, stage.name) == without
+    assert sorted(entries_in(text)) == sorted([stage.name, entry])
+    assert entries_in("no document") == []
 
 
 def test_a_set_of_variants_is_refused() -> None:

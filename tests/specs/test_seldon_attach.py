@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan
+from ipa_seldon.specs.desired import SIDECAR
 from ipa_seldon.specs.observed import refusal, stage_deployments
-from ipa_seldon.specs.seldon import PIPELINE_LABEL, SIDECAR, SeldonSettings, seldon_deployment
+from ipa_seldon.specs.seldon import PIPELINE_LABEL, SeldonSettings, seldon_deployment
 from ipa_seldon.specs.seldon_attach import (
     ANNOTATIONS_LIMIT,
     ATTACHED_FROM,
@@ -24,6 +26,7 @@ from ipa_seldon.specs.seldon_attach import (
     same_spec,
 )
 from ipa_seldon.specs.seldon_operator import containers, endpoints, problems
+from ipa_seldon.specs.traffic import Size, with_sizes
 from tests.factories import random_pipeline
 from tests.specs.graphs import SHAPES, Document, plain_graph, planned
 
@@ -144,13 +147,13 @@ def test_executors_and_other_predictors_keep_their_number() -> None:
         assert "replicas" not in made["spec"]
 
 
-def test_what_was_changed_since_is_seen_but_for_cores() -> None:
-    """The adapter itself changes the cores that pods start with; every other change of the spec counts."""
-    _, _, made = attach(LONG)
+def test_what_was_changed_since_is_seen_but_for_cores_and_gpus() -> None:
+    """The adapter itself changes the cores and GPUs that pods start with; every other change of the spec counts."""
+    pipeline, _, made = attach(LONG)
+    made = with_sizes(made, {pipeline.stages[0].name: Size(7, 2)}, "nvidia.com/gpu")
     component = made["spec"]["predictors"][0]["componentSpecs"][0]
     triton, sidecar = containers(component)
-    for kind in ("requests", "limits"):
-        triton["resources"][kind]["cpu"] = "7"
+    assert triton["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert not is_edited(made)
     sidecar["resources"]["limits"]["cpu"] = "7"
     assert is_edited(made)
@@ -167,6 +170,28 @@ def test_pods_that_are_replaced_are_told_by_predictor() -> None:
     graph["spec"] |= {"protocol": "v2", "annotations": made["spec"]["annotations"], "replicas": 3}
     assert rolled(graph, attached(graph, pipeline, plan, SETTINGS)) == ["default"]
     assert rolled(made, {**made, "spec": {**made["spec"], "replicas": 5}}) == []
+
+
+def test_gpus_are_neither_taken_in_silence_nor_kept_for_nothing() -> None:
+    """Of a stage that has no variant on GPUs in the pipeline file they are an obstacle; else the plan says how many."""
+    pipeline, plan = planned(LONG)
+    first = pipeline.stages[0]
+    graph = plain_graph(pipeline)
+    graph["spec"]["protocol"] = "v2"
+    container = {"name": first.name, "resources": {"limits": {"nvidia.com/gpu": 4}}}
+    graph["spec"]["predictors"][0]["componentSpecs"] = [{"spec": {"containers": [container]}}]
+    with pytest.raises(
+        PlatformError, match=f"container '{first.name}': nvidia.com/gpu: 4; accepted: where the pipeline"
+    ):
+        attached(graph, pipeline, plan, SETTINGS)
+    twin = replace(first.variants[-1], name="twin", gpus=2)
+    knowing = replace(pipeline, stages=(replace(first, variants=(*first.variants, twin)), *pipeline.stages[1:]))
+    for variant, gpus in ((first.variants[0], None), (twin, "2")):
+        allocation = Allocation(variant.name, 1, 1, 1, gpus=variant.gpus)
+        made = attached(graph, knowing, {**plan, first.name: (allocation,)}, SETTINGS)
+        triton, _ = containers(made["spec"]["predictors"][0]["componentSpecs"][0])
+        assert triton["resources"]["limits"].get("nvidia.com/gpu") == gpus
+        assert "nvidia.com/gpu" not in triton["resources"]["requests"]
 
 
 def broken(change: Callable[[Document, Document], object]) -> str:

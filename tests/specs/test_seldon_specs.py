@@ -9,10 +9,9 @@ import pytest
 
 from ipa_seldon.errors import PlatformError
 from ipa_seldon.plan import Allocation, Plan
-from ipa_seldon.specs.desired import KEY, PodPlan, pod_plan
-from ipa_seldon.specs.seldon import SIDECAR, SeldonSettings, plan_config_map, seldon_deployment
+from ipa_seldon.specs.desired import ENTRY, KEY, SIDECAR, PodPlan, pod_plan
+from ipa_seldon.specs.seldon import SeldonSettings, plan_config_map, seldon_deployment
 from ipa_seldon.specs.seldon_operator import containers, deployment_name, endpoints, nodes, problems
-from ipa_seldon.specs.traffic import ENTRY
 from tests.factories import random_pipeline
 from tests.specs.graphs import planned
 

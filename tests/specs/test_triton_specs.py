@@ -64,6 +64,20 @@ def test_threads_are_also_said_in_the_words_of_tritons_onnx_runtime() -> None:
     assert made["parameters"] == BASE["parameters"] | {"intra_op_num_threads": threads}
 
 
+@pytest.mark.parametrize("base", [[], [{"kind": "KIND_CPU"}], [{"kind": "KIND_GPU", "gpus": [3], "profile": ["p"]}]])
+@pytest.mark.parametrize("gpus", [0, 1, 2])
+def test_the_variants_device_decides_on_the_kind_of_instances(base: list[Any], gpus: int) -> None:
+    """Whatever the base has, which may be what another variant left: one on each GPU of the pod, or on processors; what
+    else a group states stays. It is read back.
+    """
+    allocation = Allocation("light", 1, 2, 4, gpus=gpus)
+    reported = as_triton_reports(model_configuration({**BASE, "instance_group": base}, 1, allocation))
+    (group,) = reported["instance_group"]
+    assert (group["kind"], group.get("gpus", [])) == ("KIND_GPU" if gpus else "KIND_CPU", list(range(gpus)))
+    assert group.get("profile", []) == [name for one in base for name in one.get("profile", ())]
+    assert allocation_of(reported, VERSIONS) == allocation
+
+
 @settings(deadline=None)
 @given(allocations)
 def test_what_the_plan_does_not_decide_stays_as_the_repository_has_it(allocation: Allocation) -> None:

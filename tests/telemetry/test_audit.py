@@ -57,6 +57,27 @@ def log_a_run(directory: Path, forecaster: str, steps: int = 40, **spec: object)
     return config, path
 
 
+def test_a_log_of_an_older_version_decides_the_same_again(tmp_path: Path) -> None:
+    """Plans that say nothing of GPUs, and a file whose stages do, for the cost per hour: it can be read, and nothing
+    comes out differently.
+    """
+    _, path = log_a_run(tmp_path, "last", prices={"cpu_hourly_cost": 1})
+    head, *lines = map(json.loads, path.read_text().splitlines())
+    head["pipeline"]["spec"]["prices"]["gpu_hourly_cost"] = 0.0
+    for stage in head["pipeline"]["spec"]["stages"].values():
+        stage["gpus"] = 0.5
+        for variant in stage["variants"].values():
+            del variant["device"], variant["gpus"]
+    for line in lines:
+        for plan in (line["plan_before"], line.get("proposal", {}).get("plan", {})):
+            for one in (one for allocations in plan.values() for one in allocations):
+                del one["gpus"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
+    config, algorithm, decisions = read_audit_log(path)
+    assert len(decisions) == 40
+    assert replay_decisions(config, algorithm, decisions) == []
+
+
 @pytest.mark.parametrize("forecaster", ["arima", "gate", "max", "auto"])
 def test_a_replayed_log_decides_the_same(tmp_path: Path, forecaster: str) -> None:
     """Every rate and every plan comes out of the log again, faults, gaps and damping included."""

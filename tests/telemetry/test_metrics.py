@@ -232,7 +232,7 @@ def test_variants_and_pipelines_that_are_gone_have_no_series(config: Config) -> 
         metrics.add(one)
         metrics.decided(one.name, decided(SMALL, LARGE), violations=0.1)
         metrics.stands(one.name, "Rolling", ["crop", "classification"])
-    assert metrics.exposition().decode().count('variant="yolov5s"') == 16
+    assert metrics.exposition().decode().count('variant="yolov5s"') == 20
     metrics.decided("video", decided(LARGE, SMALL), violations=None)
     metrics.stands("video", "", [])
     of_video = [line for line in metrics.exposition().decode().splitlines() if 'pipeline="video"' in line]
@@ -241,7 +241,7 @@ def test_variants_and_pipelines_that_are_gone_have_no_series(config: Config) -> 
     metrics.remove("video")
     text = metrics.exposition().decode()
     assert "video" not in text
-    assert text.count('variant="yolov5s"') == 8
+    assert text.count('variant="yolov5s"') == 10
     metrics.remove("other")
     assert "other" not in metrics.exposition().decode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ipa_seldon.cluster.api import CONFIG_MAPS, DEPLOYMENTS, PODS, SELDON_DEPLOYMENTS, Cluster, Document
 from ipa_seldon.errors import PlatformError
@@ -11,7 +12,7 @@ from ipa_seldon.pipeline import Pipeline
 from ipa_seldon.plan import Allocation, Plan, check_plan
 from ipa_seldon.specs import desired, record
 from ipa_seldon.specs.desired import PodCores, PodPlan
-from ipa_seldon.specs.observed import asked_cores, living, replicas_of, set_deployments, stage_deployments
+from ipa_seldon.specs.observed import asked_cores, entry_of, living, replicas_of, set_deployments, stage_deployments
 from ipa_seldon.specs.record import Record
 from ipa_seldon.specs.seldon import plan_name
 from ipa_seldon.specs.traffic import percentages, traffic_of
@@ -23,7 +24,7 @@ GRAPH_LABEL = "seldon-deployment-id"
 @dataclass(frozen=True)
 class View:
     """The ``graph`` (a SeldonDeployment), its ``deployments`` and ``pods`` by stage, the plan's ConfigMap and what is
-    in it: what pods are ``told`` by stage, to serve and of their ``cores``, and the ``record``. Absent ones are None,
+    in it: what pods are ``told`` by entry, to serve and of their ``cores``, and the ``record``. Absent ones are None,
     or left out of what is told.
 
     Where a pipeline's only stage, ``set_of``, runs a set of variants, all of them are by variant instead.
@@ -50,13 +51,21 @@ class View:
 
     def starting_cores(self, key: str) -> int:
         """The cores that a new pod of a stage begins with; 0: no limit."""
-        template = (self.deployments[key] or {})["spec"]["template"]
-        return asked_cores(template, self.set_of or key)
+        return asked_cores(self._template(key), self.set_of or key)
 
-    def told_to(self, key: str, pod: str) -> PodPlan | None:
+    def entry(self, key: str) -> str:
+        """The entry of the plan document that a new pod of a stage reads."""
+        return key if self.deployments[key] is None else entry_of(self._template(key), key)
+
+    def told_to(self, key: str, pod: Mapping[str, Any]) -> PodPlan | None:
         """What one pod of a stage is told to serve."""
-        told = self.told.get(key)
-        return told and self.cores[key].limited(told, pod)
+        entry = entry_of(pod, key)
+        told = self.told.get(entry)
+        return told and self.cores[entry].limited(told, pod["metadata"]["name"])
+
+    def _template(self, key: str) -> Document:
+        found: Document = (self.deployments[key] or {})["spec"]["template"]
+        return found
 
     @property
     def edited(self) -> str:
@@ -102,22 +111,24 @@ class View:
         replicas = self.replicas
         plan: dict[str, tuple[Allocation, ...]] = {}
         for stage in pipeline.stages:
-            told = self.told.get(stage.name)
+            told = self.told.get(self.entry(stage.name))
             if told is None or stage.name not in replicas or replicas[stage.name] < 1:
                 return {}
-            plan[stage.name] = (Allocation(told.variant, replicas[stage.name], told.cores, told.batch),)
+            made = Allocation(told.variant, replicas[stage.name], told.cores, told.batch, gpus=told.gpus)
+            plan[stage.name] = (made,)
         return plan if known(pipeline, plan) else {}
 
     def _running_set(self, pipeline: Pipeline) -> Plan:
         (stage,) = pipeline.stages
         allocations = []
         for name, per_cent in self.traffic.items():
-            told, replicas = self.told.get(name), self.replicas.get(name, 0)
+            told = self.told.get(self.entry(name)) if name in self.deployments else None
+            replicas = self.replicas.get(name, 0)
             if per_cent and (told is None or replicas < 1):
                 return {}
             if per_cent and told is not None:
                 share = per_cent / 100
-                allocations.append(Allocation(told.variant, replicas, told.cores, told.batch, share))
+                allocations.append(Allocation(told.variant, replicas, told.cores, told.batch, share, told.gpus))
         plan = {stage.name: tuple(allocations)}
         return plan if allocations and known(pipeline, plan) else {}
 
@@ -177,10 +188,12 @@ def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str |
 
 def _told(document: str, keys: Sequence[str]) -> tuple[dict[str, PodPlan], dict[str, PodCores]]:
     told, cores = {}, {}
-    for key in keys:
+    for entry in desired.entries_in(document):
+        if entry.partition(".")[0] not in keys:
+            continue
         try:
-            told[key], cores[key] = desired.stage_plan(document, key), desired.pod_cores(document, key)
-        except PlatformError:  # none, or one that a hand has spoilt: it is written anew with the next plan
+            told[entry], cores[entry] = desired.stage_plan(document, entry), desired.pod_cores(document, entry)
+        except PlatformError:  # one that a hand has spoilt: it is written anew with the next plan
             continue
     return told, cores
 

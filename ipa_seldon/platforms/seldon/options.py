@@ -31,7 +31,8 @@ class SeldonOptions:
     what somebody else changes becomes the plan, or pauses. A plan that does not run within ``patience`` seconds is
     reverted, and one under which, ``probation`` seconds after it runs, the share of requests that miss the SLO has
     risen by more than ``tolerance``. Cores that are not granted in place are waited for ``resize_patience`` seconds;
-    then that plan is reverted too, or ("replica") its load carried by more replicas of the cores there were.
+    then that plan is reverted too, or ("replica") its load carried by more replicas of the cores there were. Pods ask
+    for GPUs by the name ``gpu_resource``.
     """
 
     graph: str
@@ -43,3 +44,4 @@ class SeldonOptions:
     resize_fallback: Literal["revert", "replica"] = "revert"
     probation: float = 60.0
     tolerance: float = 0.05
+    gpu_resource: str = "nvidia.com/gpu"

@@ -53,7 +53,7 @@ class SeldonPlatform:
         self._load = load
         self._voice = Voice(cluster, say)
         self._reports = PodReports(cluster)
-        self._writes = Writes(cluster, pipeline.name, self._voice)
+        self._writes = Writes(cluster, pipeline.name, self._voice, options.gpu_resource)
         self.name = options.graph
         self._now = 0.0
         self._rate = 0.0

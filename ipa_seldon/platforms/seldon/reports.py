@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from ipa_seldon.cluster.api import ApiError, Cluster
 from ipa_seldon.platforms.seldon.documents import View
 from ipa_seldon.rollout import Pod, StageState
-from ipa_seldon.specs.desired import NO_LIMIT, PodPlan
-from ipa_seldon.specs.observed import Trouble, asked_cores, granted_cores, is_ready, resize_trouble
+from ipa_seldon.specs.desired import NO_LIMIT, PodPlan, gpus_of
+from ipa_seldon.specs.observed import Trouble, asked_cores, entry_of, granted_cores, is_ready, resize_trouble
 from ipa_seldon.specs.seldon import SIDECAR_PORT
 from ipa_seldon.specs.seldon_operator import Document
 
@@ -35,22 +35,23 @@ class PodReports:
         states: dict[str, StageState | None] = dict.fromkeys(view.deployments)
         for key, replicas in view.replicas.items():
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                pods = tuple(
-                    pool.map(partial(self._pod, view.set_of or key, partial(view.told_to, key)), view.pods[key])
-                )
-            cores = view.cores.get(key, NO_LIMIT)
-            states[key] = StageState(replicas, pods, view.told.get(key), cores, view.starting_cores(key))
+                pods = tuple(pool.map(partial(self._pod, view, key), view.pods[key]))
+            entry = view.entry(key)
+            cores, start = view.cores.get(entry, NO_LIMIT), view.starting_cores(key)
+            states[key] = StageState(replicas, pods, view.told.get(entry), cores, start, gpus_of(entry))
         return states
 
-    def _pod(self, container: str, told: Callable[[str], PodPlan | None], document: Document) -> Pod:
+    def _pod(self, view: View, key: str, document: Document) -> Pod:
+        container = view.set_of or key
         name, ready = document["metadata"]["name"], is_ready(document)
         return Pod(
             name,
             ready,
             asked_cores(document, container),
-            serves=self._serves(document, told(name)) if ready else None,
+            serves=self._serves(document, view.told_to(key, document)) if ready else None,
             trouble=resize_trouble(document) or self.refused.get(name),
             granted=granted_cores(document, container),
+            gpus=gpus_of(entry_of(document, key)),
         )
 
     def _serves(self, document: Document, told: PodPlan | None) -> PodPlan | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from math import ceil
 
 from ipa_seldon.pipeline import Pipeline
-from ipa_seldon.plan import Allocation, Plan, allocated_cores
+from ipa_seldon.plan import Allocation, Plan, within_limits
 from ipa_seldon.rollout import Pod, StageState
 
 _ROUNDING = 1e-9
@@ -60,5 +60,4 @@ def by_replicas(pipeline: Pipeline, plan: Plan, small: Plan, stages: Collection[
         if replicas > stage.max_replicas:
             return None
         made[name] = (replace(each, replicas=replicas),)
-    fits = pipeline.cores is None or allocated_cores(made) <= pipeline.cores
-    return made if fits else None
+    return made if within_limits(pipeline, made) else None

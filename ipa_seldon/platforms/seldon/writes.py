@@ -12,23 +12,32 @@ from ipa_seldon.platforms.seldon.documents import View
 from ipa_seldon.platforms.seldon.voice import Voice
 from ipa_seldon.rollout import Step
 from ipa_seldon.specs import desired, record
+from ipa_seldon.specs.desired import gpus_of
 from ipa_seldon.specs.observed import Trouble
 from ipa_seldon.specs.record import Record, digest, record_to_json
 from ipa_seldon.specs.seldon import PIPELINE_LABEL, plan_name
 from ipa_seldon.specs.seldon_operator import Document
-from ipa_seldon.specs.traffic import with_cores, with_predictor, with_traffic, without_predictors
+from ipa_seldon.specs.traffic import Size, with_predictor, with_sizes, with_traffic, without_predictors
 
 _REFUSALS = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY)
 """No permission or quota; or a node that resizes no pods, another class of service. Asking again changes neither."""
+_FOR_CORES = (
+    "RollingForCores",
+    "pods cannot be resized in place here: their template's cores change, and they are replaced",
+)
+_FOR_GPUS = ("RollingForGpus", "no pod gets or loses a GPU: their template's GPUs change, and they are replaced")
 
 
 class Writes:
-    """Of the graph that is named as its ``pipeline``. ApiError 409 where what was seen has changed since."""
+    """Of the graph that is named as its ``pipeline``, whose pods ask for GPUs by the name ``gpu_resource``. ApiError
+    409 where what was seen has changed since.
+    """
 
-    def __init__(self, cluster: Cluster, pipeline: str, voice: Voice) -> None:
+    def __init__(self, cluster: Cluster, pipeline: str, voice: Voice, gpu_resource: str) -> None:
         self._cluster = cluster
         self._pipeline = pipeline
         self._voice = voice
+        self._gpu_resource = gpu_resource
 
     def step(self, view: View, current: Record, step: Step, now: float, commit: bool = False) -> Mapping[str, Trouble]:
         """All writes of a step; after a crash between two of them the next look finds what is left to do. Returns the
@@ -41,11 +50,11 @@ class Writes:
         for key, replicas in step.replicas.items():
             write_replicas(self._cluster, view.deployments[key] or {}, replicas)
         unsupported, refused = resize(self._cluster, view, step.cores)
-        template = with_cores(view.graph, unsupported, view.set_of)
+        resized = {key: Size(cores, gpus_of(view.entry(key))) for key, cores in unsupported.items()}
+        template = with_sizes(view.graph, {**resized, **step.replaced}, self._gpu_resource, view.set_of)
         if template != view.graph:
             current = replace(current, rolls=True)
-            words = "pods cannot be resized in place here: their template's cores change, and they are replaced"
-            self._voice.event(view.graph, "Warning", "RollingForCores", words)
+            self._voice.event(view.graph, "Warning", *(_FOR_GPUS if step.replaced else _FOR_CORES))
         self._predictors(view, current, step, now, template)
         return refused
 
@@ -64,8 +73,8 @@ class Writes:
 
     def _predictors(self, view: View, current: Record, step: Step, now: float, template: dict[str, Any]) -> None:
         """Change the SeldonDeployment to ``template`` and what the step wants of its predictors, in one write."""
-        for name, cores in step.added.items():
-            template = with_predictor(template, name, view.set_of or "", cores)
+        for name, size in step.added.items():
+            template = with_predictor(template, name, view.set_of or "", size, self._gpu_resource)
             current = replace(current, rolls=True, added=(*current.added, name))
         if step.traffic:
             template = with_traffic(template, step.traffic)
