@@ -222,17 +222,20 @@ class LocalServing:
 
 
 def repository_of(config: Config) -> Path:
-    """The config's Triton model repository, for a Triton on this machine; ConfigError when the file names none, or has
-    a variant on GPUs.
-    """
+    """The config's Triton model repository; ConfigError when the file names none."""
     if config.repository is None:
         raise ConfigError(f"{config.path}: spec.repository: missing; accepted: a Triton model repository")
+    return config.repository
+
+
+def local_repository(config: Config) -> Path:
+    """The same for a Triton on this machine; ConfigError when a variant runs on GPUs, too."""
     for stage, variant in config.pipeline.on_gpus:
         raise ConfigError(
             f"{config.path}: spec.stages.{stage.name}.variants.{variant.name}.device: 'gpu': accepted: cpu, for a "
             "Triton on this machine; plan, simulate and render take both"
         )
-    return config.repository
+    return repository_of(config)
 
 
 def seldon_spec(config: Config) -> SeldonSpec:
@@ -330,11 +333,11 @@ def serve_locally(
     """Serve ``plan`` until the context ends; ``port`` is the gateway's, 0 takes a free one; its queues go by
     ``order``.
 
-    Triton's log goes to ``log_directory`` where given. ConfigError as by ``repository_of``.
+    Triton's log goes to ``log_directory`` where given. ConfigError as by ``local_repository``.
     """
     from ipa_seldon.gateway.process import GatewayProcess
 
-    repository = repository_of(config)
+    repository = local_repository(config)
     seconds = history_seconds(config)
 
     def arrivals(now: float) -> list[float]:

@@ -101,12 +101,12 @@ def profile(
     if path is None or output is None:
         missing = next(param for param in context.command.params if context.params[param.name or ""] is None)
         raise click.MissingParameter(ctx=context, param=missing)
-    from ipa_seldon.bootstrap import repository_of
+    from ipa_seldon.bootstrap import local_repository
     from ipa_seldon.config import read_config
     from ipa_seldon.profiler import Bench, CapacityTable, Effort, Goal, ProfileTable, measure_capacity, this_machine
 
     config = read_config(path, profile=False)
-    repository = repository_of(config)
+    repository = local_repository(config)
     pipeline = config.pipeline
     stages = [one for one in pipeline.stages if stage in (None, one.name)]
     if not stages:

@@ -104,7 +104,7 @@ def _run_local(
         build_algorithm,
         build_controller,
         first_plan,
-        repository_of,
+        local_repository,
         serve_locally,
         time_shared,
     )
@@ -121,7 +121,7 @@ def _run_local(
     for note in filter(None, (shared, doubt(config.pipeline, config.repository))):
         click.echo(f"{config.name}: {note}", err=True)
     config = with_mode(config, mode) if mode else config
-    repository_of(config)  # what cannot be served is told before anything starts
+    local_repository(config)  # what cannot be served is told before anything starts
     decider = build_algorithm(config, solver=solver)
     told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -64,7 +64,7 @@ def validate(
     quieter half of the rounds; the noise is how far the two rounds of a pair lie apart. It reports what it finds and
     judges nothing.
     """
-    from ipa_seldon.bootstrap import repository_of
+    from ipa_seldon.bootstrap import local_repository
     from ipa_seldon.cli.load import payloads_of
     from ipa_seldon.config import read_config
     from ipa_seldon.demo.requests import generated_for
@@ -76,7 +76,7 @@ def validate(
     plan = lightest_plan(config.pipeline, batch)
     pairs = max(1, round(seconds / (2 * ROUND)))
     trial = Trial(rates or (), SHARES, pairs, max(2, round(seconds / (2 * pairs))), seed)
-    tensor = "" if body else generated_for(repository_of(config), config.pipeline.stages[0].name)
+    tensor = "" if body else generated_for(local_repository(config), config.pipeline.stages[0].name)
     payloads = payloads_of(body, tensor, seed, REQUESTS)
     measurement = measure(config, plan, payloads, trial, lambda words: click.echo(words, err=True))
     compared = compare(config.pipeline, plan, measurement, seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from platform import python_version
 
 from ipa_seldon.algorithms import BY_CAPACITY, BY_DEADLINE
-from ipa_seldon.bootstrap import build_algorithm, repository_of, time_shared
+from ipa_seldon.bootstrap import build_algorithm, local_repository, time_shared
 from ipa_seldon.config import Config, read_config, slowed_config, with_algorithm, with_spec
 from ipa_seldon.demo.loads import Shape, load_of
 from ipa_seldon.demo.replay import ADAPTIVE, Run, replay
@@ -70,7 +70,7 @@ def fill(config: Config, say: Callable[[str], None]) -> None:
     """Give variants that lack weights random ones of their true architecture and size, where the model repository has a
     catalogue of them. ConfigError and PlatformError as by ``fetch``.
     """
-    repository = repository_of(config)
+    repository = local_repository(config)
     if not (repository / CATALOGUE).exists():
         return
     missing = [target for target in targets(config, repository) if read_record(target.directory) is None]
@@ -105,7 +105,7 @@ class Demo:
             config = with_algorithm(config, subject.algorithm)
         self._algorithm = config.spec.algorithm
         build_algorithm(config)
-        self._tensor = generated_for(repository_of(config), config.pipeline.stages[0].name)
+        self._tensor = generated_for(local_repository(config), config.pipeline.stages[0].name)
         if config.pipeline.by_deadline:
             shape = shape.over_network()
         load_of(shape, self._tensor, peak=1.0)
@@ -120,7 +120,7 @@ class Demo:
         self.load = load_of(shape, self._tensor, self._peak())
 
     def _calibrated(self, config: Config, seed: int) -> Config:
-        repository, inputs = repository_of(config), requests(self._tensor, seed)
+        repository, inputs = local_repository(config), requests(self._tensor, seed)
         if self._algorithm in BY_CAPACITY:
             source = config.spec.capacity
             self._say("calibrating: finding the most load that the lightest variant takes")

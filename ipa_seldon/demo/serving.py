@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ipa_seldon.adapter.load import GatewayLoad
-from ipa_seldon.bootstrap import history_seconds, repository_of, seldon_documents, seldon_platform, serve_locally
+from ipa_seldon.bootstrap import history_seconds, local_repository, seldon_documents, seldon_platform, serve_locally
 from ipa_seldon.cluster.api import CONFIG_MAPS, SELDON_DEPLOYMENTS, Cluster
 from ipa_seldon.cluster.connection import connect
 from ipa_seldon.config import Config
@@ -66,7 +66,7 @@ def on_triton(config: Config, plan: Plan, order: Order, directory: Path) -> Iter
 @contextmanager
 def on_cluster(config: Config, plan: Plan, order: Order, directory: Path) -> Iterator[Serving]:
     """Pods of a cluster that lasts as long, each a Triton and a sidecar; see Serve."""
-    with emulated_cluster(repository_of(config), directory) as (cluster, services):
+    with emulated_cluster(local_repository(config), directory) as (cluster, services):
         for document in seldon_documents(config, plan):
             cluster.create(KINDS[document["kind"]], document)
         with GatewayProcess(config.path, services, order=order) as gateway:

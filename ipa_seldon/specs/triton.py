@@ -30,14 +30,19 @@ def set_model(stage: str, version: int | str) -> str:
 
 
 def model_configuration(
-    base: Mapping[str, Any], version: int, allocation: Allocation, delay: float = 0.0, slo: float | None = None
+    base: Mapping[str, Any],
+    version: int,
+    allocation: Allocation,
+    delay: float = 0.0,
+    slo: float | None = None,
+    first_gpu: int = 0,
 ) -> dict[str, Any]:
     """The complete configuration that makes ``allocation`` run, from the repository's ``base``.
 
-    ``version`` is the variant's, and its device decides on the kind of its instances: on a GPU there is one for each
-    GPU of the replica. ``delay`` (seconds) is how long a batch may wait to fill. With an ``slo`` (seconds,
-    above 0) the queue goes by the deadlines that requests state (``ipa_seldon.deadlines``): those of the lowest
-    priority number come first, and Triton rejects what queues longer than its own timeout, or than the SLO.
+    ``version`` is the variant's, and its device decides on the kind of its instances: on GPUs there is one on each that
+    the replicas hold, from ``first_gpu`` on. ``delay`` (seconds) is how long a batch may wait to fill. With an ``slo``
+    (seconds, above 0) the queue goes by the deadlines that requests state (``ipa_seldon.deadlines``): those of the
+    lowest priority number come first, and Triton rejects what queues longer than its own timeout, or than the SLO.
 
     That has its price, so it is for clients that no gateway orders, and without an SLO the queue policy of ``base`` is
     left out: with priorities or any queue timeout Triton 2.51 forms batches on a path that misses wake-ups, and idle
@@ -54,13 +59,16 @@ def model_configuration(
     parameters = base.get("parameters", {})
     threads = [THREADS, *({ONNX_THREADS} & parameters.keys())]
     group = {key: value for key, value in next(iter(base.get("instance_group", ())), {}).items() if key != "gpus"}
-    device = {"kind": "KIND_GPU", "gpus": list(range(allocation.gpus))} if allocation.gpus else {"kind": "KIND_CPU"}
+    device = {"kind": "KIND_CPU", "count": allocation.replicas}
+    if allocation.gpus:  # Triton's count is per GPU
+        gpus = range(first_gpu, first_gpu + allocation.replicas * allocation.gpus)
+        device = {"kind": "KIND_GPU", "gpus": list(gpus), "count": 1}
     return {
         **base,
         "version_policy": {"specific": {"versions": [version]}},
         "max_batch_size": allocation.batch,
         "dynamic_batching": batching,
-        "instance_group": [{**group, **device, "count": allocation.replicas}],
+        "instance_group": [group | device],
         "parameters": parameters | {key: {"string_value": str(allocation.cores)} for key in threads},
     }
 

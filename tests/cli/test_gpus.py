@@ -14,6 +14,7 @@ from ipa_seldon.cli import cli
 from ipa_seldon.doctor.findings import Status
 from ipa_seldon.errors import ConfigError, PlatformError
 from ipa_seldon.platforms.local import LocalPlatform
+from ipa_seldon.platforms.triton_models import read_configuration
 from ipa_seldon.specs.desired import pod_plan
 from tests.cluster.test_gpus import pipeline_with_gpus
 from tests.cluster.test_gpus import plan as toy_plan
@@ -109,6 +110,17 @@ def test_pods_ask_for_their_gpus_by_name(file: Path) -> None:
         assert told.gpus == gpus
         found[told.variant] = gpus
     assert found == {"large": 1, "small": 0}
+
+
+def test_a_plan_on_gpus_leaves_as_a_model_repository(file: Path) -> None:
+    """For a Triton elsewhere: this machine has no part in it."""
+    for stage in ("detect", "classify"):
+        (file.parent / stage).mkdir()
+        (file.parent / stage / "config.pbtxt").write_text(f'name: "{stage}" backend: "onnxruntime" max_batch_size: 1')
+    run("render", "-f", str(file), "--rate", "20", "--triton", str(file.parent / "out"))
+    groups = [read_configuration(file.parent / "out", stage)["instance_group"] for stage in ("detect", "classify")]
+    assert sorted(group["kind"] for (group,) in groups) == ["KIND_CPU", "KIND_GPU"]
+    assert [group["gpus"] for (group,) in groups if "gpus" in group] == [[0]]
 
 
 def refusal(*words: str) -> str:

@@ -44,6 +44,7 @@ PROFILE = "stage,variant,cores,batch,latency,throughput\n" + "".join(
     for batch in (1, 2, 4)
 )
 NAMES = {1: "light", 2: "middle", 3: "heavy"}
+GPUS = {"double.1": [0, 1, 2, 3], "double.3": [4], "increment": [5, 6]}
 
 
 @pytest.mark.triton
@@ -86,6 +87,20 @@ def test_a_set_is_a_model_for_each_variant(tmp_path: Path) -> None:
         assert made["name"] == name
         assert made["input"] == read_configuration(repository, "double")["input"]
         assert (tmp_path / "out" / name / "3" / "model.py").is_file()
+
+
+def test_every_replica_has_gpus_of_its_own(tmp_path: Path) -> None:
+    """Over stages and variants; Triton's count is of each GPU. Models on processors have none."""
+    repository = write_toy_repository(tmp_path / "models")
+    plan = {
+        "double": (Allocation("light", 2, 1, 8, 0.5, gpus=2), Allocation("heavy", 1, 1, 4, 0.5, gpus=1)),
+        "increment": (Allocation("light", 2, 1, 8, gpus=1),),
+    }
+    export_repository(toy_pipeline(), plan, repository, tmp_path / "out")
+    groups = {name: read_configuration(tmp_path / "out", name)["instance_group"] for name in GPUS}
+    assert groups == {name: [{"kind": "KIND_GPU", "count": 1, "gpus": gpus}] for name, gpus in GPUS.items()}
+    export_repository(toy_pipeline(), {"double": (Allocation("light", 3, 1, 8),)}, repository, tmp_path / "plain")
+    assert read_configuration(tmp_path / "plain", "double")["instance_group"] == [{"kind": "KIND_CPU", "count": 3}]
 
 
 def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
