@@ -148,7 +148,8 @@ def test_triton_has_what_its_models_import(tmp_path: Path, image: str, code: Pat
 
 
 def test_torch_is_that_of_the_tests() -> None:
-    """The image installs the version that `make` does, in its build for processors alone."""
+    """The image installs the version that `make` does, in its build for processors alone unless it is told another."""
     (command,) = (run for run in values("triton-models", "RUN") if "torch" in run)
-    assert "--torch-backend cpu torch==2.13.0 " in command
+    assert values("triton-models", "ARG") == ["TORCH_BACKEND=cpu"]
+    assert '--torch-backend "$TORCH_BACKEND" torch==2.13.0 ' in command
     assert "torch==2.13.0\n" in (ROOT / "Makefile").read_text(encoding="utf-8")

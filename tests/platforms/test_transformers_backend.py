@@ -202,12 +202,12 @@ def test_published_tokenizers_that_are_not_in_one_file(tasks: dict[str, Any], tm
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(TEXTS[2].split(".")), model_writer=written, vocab_size=30, minloglevel=2
         )
-    (answer,) = run(spans.Answering(tmp_path, PARAMETERS), {"text": TEXTS[2].encode()})
+    (answer,) = run(spans.Answering(tmp_path, PARAMETERS, "cpu"), {"text": TEXTS[2].encode()})
     assert answer["answer"].decode() in TEXTS[2]
 
 
-def served(backend: Any, folder: Path) -> Any:
-    """An instance of a stage that classifies."""
+def served(backend: Any, folder: Path, kind: str = "CPU") -> Any:
+    """An instance of a stage that classifies, of that kind."""
     build(NETWORKS["BertForSequenceClassification"], 0, folder / "3")
     types = {"label": "TYPE_STRING", "score": "TYPE_FP32"}
     values = {"task": "text-classification", "intra_op_num_threads": "1"}
@@ -221,6 +221,8 @@ def served(backend: Any, folder: Path) -> Any:
             "model_config": backend.json.dumps(configuration),
             "model_repository": str(folder),
             "model_version": "3",
+            "model_instance_kind": kind,
+            "model_instance_device_id": "0",
         }
     )
     return model
@@ -242,6 +244,39 @@ def test_a_bad_request_spoils_no_other(backend: Any, tmp_path: Path) -> None:
         assert tensor.as_numpy()[:1] == (alone.as_numpy() if tensor.label == "label" else pytest.approx(alone.values))
     (only_bad,) = model.execute([request(b"x" * 20_001)])
     assert "20001 characters; accepted: 20000 at most" in only_bad.error
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_and_what_they_get_are_on_the_instances_device(
+    backend: Any, tasks: dict[str, Any], tmp_path: Path, network: str
+) -> None:
+    """Whatever it is. The one of these tests computes nothing, so the network is only looked at when it is called."""
+    build(NETWORKS[network], 0, tmp_path)
+    task = backend.open_task(tmp_path, PARAMETERS | {"task": task_of(network)}, "meta")
+    assert {parameter.device.type for parameter in task._network.parameters()} == {"meta"}
+    assert tasks[network]._network.device.type == "cpu"
+    given: set[str] = set()
+
+    def look(*_: Any, **tensors: Any) -> None:
+        given.update(tensor.device.type for tensor in tensors.values() if isinstance(tensor, torch.Tensor))
+        raise InterruptedError
+
+    task._network.forward = task._network.generate = look
+    with pytest.raises(InterruptedError):
+        task.run([task.example()])
+    assert given == {"meta"}
+
+
+def test_an_instance_on_a_gpu_needs_one(backend: Any, tmp_path: Path) -> None:
+    """Where there is none it is not loaded, instead of being served slowly by processors."""
+    if torch.cuda.is_available():
+        model = served(backend, tmp_path, "GPU")
+        assert model._task._network.device == torch.device("cuda:0")
+        (response,) = model.execute([request(b"one")])
+        assert response.error is None
+    else:
+        with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
+            served(backend, tmp_path, "GPU")
 
 
 def test_what_cannot_be_served_says_why(backend: Any, tmp_path: Path) -> None:

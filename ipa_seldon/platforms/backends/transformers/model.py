@@ -46,7 +46,8 @@ class TritonPythonModel:
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         torch.set_num_threads(int(parameters.get("intra_op_num_threads", "1")))
-        self._task = open_task(Path(args["model_repository"]) / args["model_version"], parameters)
+        device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
+        self._task = open_task(Path(args["model_repository"]) / args["model_version"], parameters, device)
         (row,) = self._run([self._task.example()])
         if missing := self._types.keys() - row.keys():
             raise ValueError(f"output {sorted(missing)[0]!r} is unknown; task {parameters['task']!r} gives {list(row)}")
@@ -81,13 +82,13 @@ class TritonPythonModel:
         )
 
 
-def open_task(folder: Path, parameters: Mapping[str, str]) -> Any:
-    """What the ``parameters`` name, on the network in ``folder``. FileNotFoundError names the remedy where there is
-    none, ValueError the accepted tasks.
+def open_task(folder: Path, parameters: Mapping[str, str], device: str = "cpu") -> Any:
+    """What the ``parameters`` name, on the network in ``folder``, on that device of torch. FileNotFoundError names the
+    remedy where there is no network, ValueError the accepted tasks.
     """
     task = parameters.get("task", "")
     if task not in TASKS:
         raise ValueError(f"parameter task: {task!r}; accepted: {', '.join(TASKS)}")
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} has no weights: run `ipa-seldon models fetch PIPELINE`")
-    return TASKS[task](folder, parameters)
+    return TASKS[task](folder, parameters, device)

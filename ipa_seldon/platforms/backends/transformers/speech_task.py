@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import transformers
 from numpy.typing import NDArray
-from text_tasks import greedy, load
+from text_tasks import greedy, load, network_in
 
 RATE = 16_000
 """Samples/s."""
@@ -33,12 +33,12 @@ class Speech:
     names a letter, or none, for every 20 ms.
     """
 
-    def __init__(self, folder: Path, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
         self._features = load(transformers.AutoFeatureExtractor, folder)
         self._tokenizer = load(transformers.AutoTokenizer, folder)
         writes = load(transformers.AutoConfig, folder).is_encoder_decoder
         kind = transformers.AutoModelForSpeechSeq2Seq if writes else transformers.AutoModelForCTC
-        self._network = load(kind, folder).eval()
+        self._network = network_in(kind, folder, device)
         self._decoding = greedy(self._network, parameters) if writes else None
 
     def example(self) -> Samples:
@@ -66,7 +66,9 @@ class Speech:
         # Each frequency is divided by its deviation, which silence does not have, nor a tone from a machine.
         with np.errstate(divide="ignore", invalid="ignore"):
             features = self._features(items, sampling_rate=RATE, padding=True, return_tensors="pt")
-        features = {name: tensor.nan_to_num(0.0, 0.0, 0.0) for name, tensor in features.items()}
+        features = {
+            name: tensor.nan_to_num(0.0, 0.0, 0.0).to(self._network.device) for name, tensor in features.items()
+        }
         if self._decoding is not None:
             tokens = self._network.generate(**features, generation_config=self._decoding)
         else:

@@ -40,6 +40,11 @@ def load(kind: Any, folder: Path) -> Any:
     return kind.from_pretrained(folder, local_files_only=True)
 
 
+def network_in(kind: Any, folder: Path, device: str) -> Any:
+    """The network that is saved in ``folder``, on that device of torch, for use alone."""
+    return load(kind, folder).eval().to(device)
+
+
 def longest_input(tokenizer: Any, configuration: Any) -> int:
     """Tokens that the network takes: published tokenizers do not always say."""
     positions = configuration.max_position_embeddings
@@ -64,10 +69,10 @@ def greedy(network: Any, parameters: Mapping[str, str]) -> Any:
 class Classification:
     """Names the likeliest class of a text (``label``) and its probability (``score``); gives the ``text`` on."""
 
-    def __init__(self, folder: Path, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
         del parameters
         self._tokenizer = load(transformers.AutoTokenizer, folder)
-        self._network = load(transformers.AutoModelForSequenceClassification, folder).eval()
+        self._network = network_in(transformers.AutoModelForSequenceClassification, folder, device)
         self._longest = longest_input(self._tokenizer, self._network.config)
 
     def example(self) -> str:
@@ -81,7 +86,7 @@ class Classification:
     def run(self, texts: list[str]) -> list[dict[str, Any]]:
         """Label, score and text of each, from one forward pass; of a text that is too long, by its beginning."""
         encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
-        best = self._network(**encoded).logits.softmax(-1).max(-1)
+        best = self._network(**encoded.to(self._network.device)).logits.softmax(-1).max(-1)
         labels = [self._network.config.id2label[place] for place in best.indices.tolist()]
         return [
             {"label": label.encode(), "score": score, "text": text.encode()}
@@ -92,9 +97,9 @@ class Classification:
 class Generation:
     """Writes a text from a text: a summary, a translation."""
 
-    def __init__(self, folder: Path, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
         self._tokenizer = load(transformers.AutoTokenizer, folder)
-        self._network = load(transformers.AutoModelForSeq2SeqLM, folder).eval()
+        self._network = network_in(transformers.AutoModelForSeq2SeqLM, folder, device)
         self._longest = longest_input(self._tokenizer, self._network.config)
         self._decoding = greedy(self._network, parameters)
 
@@ -109,7 +114,7 @@ class Generation:
     def run(self, texts: list[str]) -> list[dict[str, bytes]]:
         """What is written from each, all side by side; from a text that is too long, from its beginning."""
         encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
-        tokens = self._network.generate(**encoded, generation_config=self._decoding)
+        tokens = self._network.generate(**encoded.to(self._network.device), generation_config=self._decoding)
         written = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [{"text": text.strip().encode()} for text in written]
 
@@ -134,9 +139,9 @@ class Answering:
     as in SQuAD 2. The question is that of the parameters, unless a request brings its own.
     """
 
-    def __init__(self, folder: Path, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
         self._tokenizer = load(transformers.AutoTokenizer, folder)
-        self._network = load(transformers.AutoModelForQuestionAnswering, folder).eval()
+        self._network = network_in(transformers.AutoModelForQuestionAnswering, folder, device)
         self._window = min(WINDOW, longest_input(self._tokenizer, self._network.config))
         self._question = parameters["question"].encode()
 
@@ -164,9 +169,9 @@ class Answering:
         )
         owners = encoded.pop("overflow_to_sample_mapping").tolist()
         places = encoded.pop("offset_mapping").tolist()
-        found = self._network(**encoded)
+        found = self._network(**encoded.to(self._network.device))
         inside = [[one == 1 for one in encoded.sequence_ids(window)] for window in range(len(owners))]
-        spans = list(best_spans(found.start_logits, found.end_logits, torch.tensor(inside), places))
+        spans = list(best_spans(found.start_logits.cpu(), found.end_logits.cpu(), torch.tensor(inside), places))
         return [
             answer(item.context, (span for owner, span in zip(owners, spans, strict=True) if owner == place))
             for place, item in enumerate(items)
