@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from ipa_seldon import __version__
+from ipa_seldon.config import read_config, read_profiles
 from ipa_seldon.schema import SeldonSpec
 from ipa_seldon.specs.desired import SIDECAR
 from ipa_seldon.specs.seldon_operator import containers, nodes, problems
-from tests.manifests.documents import MANIFESTS, PIPELINES, only, read
+from tests.manifests.documents import MANIFESTS, PIPELINES, ROOT, only, read
 from tests.test_published_pipelines import profiles
 
 FOLDER = MANIFESTS / "pipelines"
@@ -47,6 +48,24 @@ def test_models_are_on_the_claim(pipeline: Path) -> None:
     }
     (volume,) = only(read(FOLDER / "models-fill.yaml"), "Pod")["spec"]["volumes"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim
+
+
+MEASURED = [
+    path
+    for path in sorted(ROOT.glob("profiling/results/*/*.csv"))
+    if path.parent.name != "published" and path.stem in profiles.PIPELINES
+]
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_was_measured_is_all_of_its_pipeline(path: Path) -> None:
+    """Every variant of every stage, each on the same cores and batches, so that plans can be made of it."""
+    stages = read_config(FOLDER / path.stem / "pipeline.yaml").pipeline.stages
+    found = read_profiles(path)
+    assert set(found) == {(stage.name, variant.name) for stage in stages for variant in stage.variants}
+    assert {tuple(sorted(profile.points)) for profile in found.values()} == {
+        tuple((cores, batch) for cores in (1, 2) for batch in (1, 2, 4, 8))
+    }
 
 
 def test_images_are_pinned(pipeline: Path) -> None:
