@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ipa_seldon import __version__
-from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity, Weight
+from ipa_seldon.fields import Count, Delay, Document, Duration, Name, Quantity
 from ipa_seldon.plan import Plan, allocated_cores, allocated_gpus
 from ipa_seldon.prometheus.access import has_password
 from ipa_seldon.queueing import Queueing
@@ -20,6 +20,7 @@ from ipa_seldon.schema_decisions import (
     InfAdapterSpec,
     LimitsSpec,
     ObjectiveSpec,
+    PricesSpec,
     SetsSpec,
     SpongeSpec,
 )
@@ -190,17 +191,6 @@ class SeldonSpec(Document):
                 f"load.source: {self.load.source!r}: accepted: executor, where arrivals or gateway is given"
             )
         return self
-
-
-class PricesSpec(Document):
-    """What a core and a GPU cost per hour, in any one currency, by OpenCost's names for a node's prices. The cost per
-    hour in the metrics is made of them, and what a GPU costs in cores, unless ``objective.gpu_cores`` says that.
-    """
-
-    cpu_hourly_cost: Weight
-    """Of a core."""
-    gpu_hourly_cost: Weight | None = None
-    """Of a GPU; needed where a variant runs on GPUs."""
 
 
 class PipelineSpec(Document):

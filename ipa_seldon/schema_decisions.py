@@ -75,6 +75,17 @@ class ObjectiveSpec(Document):
         return {key: value for key, value in fields.items() if value is not None and key not in unused}
 
 
+class PricesSpec(Document):
+    """What a core and a GPU cost per hour, in any one currency, by OpenCost's names for a node's prices. The cost per
+    hour in the metrics is made of them, and what a GPU costs in cores, unless ``objective.gpu_cores`` says that.
+    """
+
+    cpu_hourly_cost: Weight
+    """Of a core."""
+    gpu_hourly_cost: Weight | None = None
+    """Of a GPU; needed where a variant runs on GPUs."""
+
+
 class ForecasterSpec(Document):
     """Blocks of ``aggregate`` seconds over the last ``window`` seconds predict the peak of the next ``horizon``. A
     quantile of past errors is the safety, or a fixed margin.

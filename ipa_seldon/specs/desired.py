@@ -71,6 +71,11 @@ def entry_name(key: str, gpus: int) -> str:
     return f"{key}.{gpus}" if gpus else key
 
 
+def key_of(entry: str) -> str:
+    """The stage, or the variant of a set, whose pods read an entry."""
+    return entry.partition(".")[0]
+
+
 def gpus_of(entry: str) -> int:
     """How many GPUs pods have that read an entry."""
     return int(entry.partition(".")[2] or 0)

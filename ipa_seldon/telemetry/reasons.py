@@ -9,21 +9,8 @@ from ipa_seldon.plan import Decision, Outcome, allocated_cores
 
 OTHER = "other"
 CONSTRAINTS = (
-    *(
-        "slo",
-        "cores",
-        "gpus",
-        "cost",
-        "replicas",
-        "accuracy",
-        "budget",
-        "pods",
-        "peak",
-        "load",
-        "queue",
-        "burst",
-        OTHER,
-    ),
+    *("slo", "cores", "gpus", "cost", "replicas", "accuracy"),
+    *("budget", "pods", "peak", "load", "queue", "burst", OTHER),
 )
 """What keeps a better plan out (``why["binding"]`` of a proposal)."""
 COMPONENTS = ("observe", "decide", "apply", "advance", "load", "loop")

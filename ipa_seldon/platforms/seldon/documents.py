@@ -189,7 +189,7 @@ def look(cluster: Cluster, pipeline: Pipeline, graph_name: str, predictor: str |
 def _told(document: str, keys: Sequence[str]) -> tuple[dict[str, PodPlan], dict[str, PodCores]]:
     told, cores = {}, {}
     for entry in desired.entries_in(document):
-        if entry.partition(".")[0] not in keys:
+        if desired.key_of(entry) not in keys:
             continue
         try:
             told[entry], cores[entry] = desired.stage_plan(document, entry), desired.pod_cores(document, entry)

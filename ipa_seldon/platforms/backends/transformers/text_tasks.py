@@ -66,14 +66,8 @@ def greedy(network: Any, parameters: Mapping[str, str]) -> Any:
     return saved
 
 
-class Classification:
-    """Names the likeliest class of a text (``label``) and its probability (``score``); gives the ``text`` on."""
-
-    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
-        del parameters
-        self._tokenizer = load(transformers.AutoTokenizer, folder)
-        self._network = network_in(transformers.AutoModelForSequenceClassification, folder, device)
-        self._longest = longest_input(self._tokenizer, self._network.config)
+class _OfText:
+    """What a task is that takes a text."""
 
     def example(self) -> str:
         """Something to run."""
@@ -82,6 +76,16 @@ class Classification:
     def parse(self, row: Row) -> str:
         """The text of a row; ValueError where it has none."""
         return text_in(row)
+
+
+class Classification(_OfText):
+    """Names the likeliest class of a text (``label``) and its probability (``score``); gives the ``text`` on."""
+
+    def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
+        del parameters
+        self._tokenizer = load(transformers.AutoTokenizer, folder)
+        self._network = network_in(transformers.AutoModelForSequenceClassification, folder, device)
+        self._longest = longest_input(self._tokenizer, self._network.config)
 
     def run(self, texts: list[str]) -> list[dict[str, Any]]:
         """Label, score and text of each, from one forward pass; of a text that is too long, by its beginning."""
@@ -94,7 +98,7 @@ class Classification:
         ]
 
 
-class Generation:
+class Generation(_OfText):
     """Writes a text from a text: a summary, a translation."""
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], device: str) -> None:
@@ -102,14 +106,6 @@ class Generation:
         self._network = network_in(transformers.AutoModelForSeq2SeqLM, folder, device)
         self._longest = longest_input(self._tokenizer, self._network.config)
         self._decoding = greedy(self._network, parameters)
-
-    def example(self) -> str:
-        """Something to run."""
-        return EXAMPLE
-
-    def parse(self, row: Row) -> str:
-        """The text of a row; ValueError where it has none."""
-        return text_in(row)
 
     def run(self, texts: list[str]) -> list[dict[str, bytes]]:
         """What is written from each, all side by side; from a text that is too long, from its beginning."""
